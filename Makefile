@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Thin front of meson: "make help" lists what there is.
+BUILD ?= build
+NINJA = ninja -C $(BUILD) --quiet
+
+.PHONY: all setup demo test clean help
+
+all:
+	@scripts/setup build
+	@scripts/configure $(BUILD)
+	@$(NINJA)
+
+setup:
+	@scripts/setup all
+
+demo: setup
+	@$(MAKE) --no-print-directory all
+	@scripts/demo $(BUILD)
+
+test: setup
+	@scripts/test
+
+clean:
+	rm -rf build build-*
+
+help:
+	@echo "make         build $(BUILD)/nestor and $(BUILD)/libnestor.so"
+	@echo "make demo    set up, build, and run the main job: a Linux guest's I/O behind a nested IOMMU"
+	@echo "make test    set up, build, and run every test; ends with \"N passed, N failed\""
+	@echo "make setup   only get what is missing: packages, QEMU, guest kernel"
+	@echo "make clean   remove the build directories (the cache of \"make setup\" stays)"
