@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A translation cache: IOTLB and paging-structure cache in one.
+ *
+ * Entries are found by (tag, class, address >> class shift) in a hash table, so a
+ * lookup and a page-selective invalidation cost the same however many entries
+ * there are. Every entry also sits on the list of its tag, so emptying a tag costs
+ * what it removes. The capacity is fixed; when it is full, entries make room in
+ * turn: the oldest first, as long as nothing was flushed. No lock of its own.
+ *
+ * A tag is what hardware tags entries with: a VT-d domain id, an SMMU VMID/ASID
+ * pair. A class is a size of leaf page or a level of tables.
+ */
+#ifndef PAGETABLE_IOTLB_H
+#define PAGETABLE_IOTLB_H
+
+#include "base/bits.h"
+
+#include <nestor/types.h>
+
+enum { IOTLB_MAX_CLASSES = 8 };
+
+struct iotlb_entry {
+	uint64_t page; /* address >> shift of the class */
+	uint64_t target;
+	uint32_t tag;
+	uint8_t cls;
+	uint8_t flags; /* the user's */
+	/* links, as indices + 1; 0 ends a list */
+	uint32_t hash_next, tag_next, tag_prev, tag_slot;
+};
+
+struct iotlb;
+
+/*
+ * @shifts: of each of @num_classes classes, 1..63. @is_leaf: bit per class; the others are
+ * tables, kept by iotlb_flush_range(leaf_only).
+ */
+NST_MUST_CHECK int iotlb_create(uint32_t capacity, const uint8_t *shifts, unsigned int num_classes,
+				unsigned int is_leaf, struct iotlb **out);
+void iotlb_destroy(struct iotlb *tlb);
+
+/* The entry of @address, or NULL; stays valid until the next change. */
+const struct iotlb_entry *iotlb_find(const struct iotlb *tlb, uint32_t tag, unsigned int cls,
+				     uint64_t address);
+/* Insert or replace. Never fails: it is a cache. */
+void iotlb_insert(struct iotlb *tlb, uint32_t tag, unsigned int cls, uint64_t address,
+		  uint64_t target, uint8_t flags);
+
+/* Remove every entry of @tag that translates any byte of [first, last]. */
+void iotlb_flush_range(struct iotlb *tlb, uint32_t tag, uint64_t first, uint64_t last,
+		       bool leaf_only);
+void iotlb_flush_tag(struct iotlb *tlb, uint32_t tag);
+void iotlb_flush_all(struct iotlb *tlb);
+uint32_t iotlb_count(const struct iotlb *tlb);
+
+#endif

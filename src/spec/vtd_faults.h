@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Fault reasons a remapping unit records: VT-d 4.1 s7.1.3 Fault Reason Encodings,
+ * the scalable-mode ones. Used by the vIOMMU for its fault records and by the
+ * software IOMMU to say why it refused a request.
+ */
+#ifndef SPEC_VTD_FAULTS_H
+#define SPEC_VTD_FAULTS_H
+
+enum vtd_fault_reason {
+	VTD_FAULT_NONE = 0,
+	/* legacy mode */
+	VTD_FAULT_LEGACY_CONTEXT_INVALID = 0x03, /* a type or width the unit does not have */
+	VTD_FAULT_LEGACY_ROOT_ACCESS = 0x08,
+	VTD_FAULT_LEGACY_CONTEXT_ACCESS = 0x09,
+	/* root and context tables */
+	VTD_FAULT_RTA_TTM = 0x30,     /* reserved translation table mode */
+	VTD_FAULT_ROOT_ACCESS = 0x38, /* root entry could not be read */
+	VTD_FAULT_ROOT_NOT_PRESENT = 0x39,
+	VTD_FAULT_ROOT_RESERVED = 0x3a,
+	VTD_FAULT_CONTEXT_ACCESS = 0x40,
+	VTD_FAULT_CONTEXT_NOT_PRESENT = 0x41,
+	VTD_FAULT_CONTEXT_RESERVED = 0x42,
+	VTD_FAULT_CONTEXT_DEVICE_TLB = 0x44, /* ATS request with DTE clear */
+	/* PASID directory and table */
+	VTD_FAULT_PASID_DIR_ACCESS = 0x50,
+	VTD_FAULT_PASID_DIR_NOT_PRESENT = 0x51,
+	VTD_FAULT_PASID_DIR_RESERVED = 0x52,
+	VTD_FAULT_PASID_TABLE_ACCESS = 0x58,
+	VTD_FAULT_PASID_NOT_PRESENT = 0x59,
+	VTD_FAULT_PASID_RESERVED = 0x5a,
+	VTD_FAULT_PASID_TYPE = 0x5b, /* PGTT or widths this unit does not offer */
+	/* first-stage tables */
+	VTD_FAULT_FS_ACCESS = 0x70,
+	VTD_FAULT_FS_NOT_PRESENT = 0x71,
+	VTD_FAULT_FS_RESERVED = 0x72,
+	VTD_FAULT_FSPTPTR_ACCESS = 0x73,
+	/* second-stage tables */
+	VTD_FAULT_SS_ACCESS = 0x78,
+	VTD_FAULT_SS_NOT_PRESENT = 0x79,
+	/* the request against the tables */
+	VTD_FAULT_NOT_CANONICAL = 0x80,
+	VTD_FAULT_FS_PRIVILEGE = 0x81,
+	VTD_FAULT_READ = 0x84,
+	VTD_FAULT_WRITE = 0x85,
+	VTD_FAULT_SM_INTERRUPT_RANGE = 0x87,
+	VTD_FAULT_FS_BIT_UPDATE = 0x90, /* A/D could not be set */
+};
+
+#endif
