@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The software host: Linux's iommufd and VFIO cdev ABI in this process, with a
+ * software IOMMU and simulated PCI devices behind it. Needs no privilege, no
+ * kernel support and no hardware.
+ */
+#ifndef NESTOR_SOFT_HOST_H
+#define NESTOR_SOFT_HOST_H
+
+#include <nestor/host.h>
+#include <nestor/log.h>
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * struct nst_soft_config - a software host.
+ * @log: may be NULL.
+ * @check: the IOMMU sanitizer. Every IOTLB hit is walked again, and so is every walk
+ *	that began at a cached table; one that no longer agrees with the tables is
+ *	counted in stale_hits and reported with device, PASID, address and both
+ *	targets. The stale target is still used, as hardware would. (An entry whose
+ *	permissions the guest has since widened is not stale.)
+ * @synchronous: devices work inside the register write that started them, not on
+ *	a thread: for tests that must not depend on time.
+ */
+struct nst_soft_config {
+	const struct nst_log *log;
+	bool check;
+	bool synchronous;
+};
+
+/** What has happened so far; all counters start at 0 and never go back. */
+struct nst_soft_stats {
+	uint64_t dma_read_bytes;  /* memory read by devices */
+	uint64_t dma_write_bytes; /* memory written by devices */
+	uint64_t iotlb_hits, iotlb_misses;
+	uint64_t s1_walks;	     /* first-stage walks begun */
+	uint64_t nested_hwpts;	     /* nested HWPTs ever allocated */
+	uint64_t invalidate_calls;   /* IOMMU_HWPT_INVALIDATE ioctls */
+	uint64_t invalidate_entries; /* entries in them */
+	uint64_t faults;	     /* DMA requests refused by translation */
+	uint64_t stale_hits;	     /* found by @check */
+};
+
+/** nst_host_soft_create() - Errors: -ENOMEM, -EMFILE. Thread: any. */
+NST_MUST_CHECK NST_API int nst_host_soft_create(const struct nst_soft_config *config,
+						struct nst_host **out);
+
+/**
+ * nst_soft_add_device() - plug in a simulated device.
+ * @description: "nvme,file=disk.img".
+ * @path: buffer for its VFIO cdev path, "/dev/vfio/devices/vfio0".
+ * @err_text: on failure one sentence for the user, to be freed with free(3); may be
+ *	NULL if the caller does not want it.
+ * Errors: -EINVAL, -ENOMEM, or what opening the file gave.
+ */
+NST_MUST_CHECK NST_API int nst_soft_add_device(struct nst_host *host, const char *description,
+					       char *path, size_t path_size, char **err_text);
+
+/** nst_soft_get_stats() - a snapshot. Thread: any. */
+NST_API void nst_soft_get_stats(struct nst_host *host, struct nst_soft_stats *stats);
+
+/**
+ * nst_soft_drop_invalidation() - for tests of the test bench: lose one invalidation.
+ * After devices have written @after_dma_write_bytes bytes of memory, the next
+ * first-stage invalidation entry is answered with success and not done.
+ */
+NST_API void nst_soft_drop_invalidation(struct nst_host *host, uint64_t after_dma_write_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

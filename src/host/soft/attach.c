@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * What a device is attached to, per PASID: attach, replace, detach.
+ *
+ * Every change prepares all that can fail - the new HWPT, the reserved ranges in its
+ * IOAS, room to remember the attachment, a domain id - then writes the entry of the
+ * translation unit, which either succeeds or changes nothing, and only then lets go of
+ * the old HWPT. So a failed replace leaves everything as it was. (Linux 7.2 forgets the
+ * device's reserved ranges when a replace inside one IOAS fails; that is not imitated.)
+ *
+ * As the driver does, the caches are flushed for the domain id that an entry had after
+ * the entry has changed and before the id can be used again.
+ *
+ * Source: Linux 7.2 drivers/iommu/iommufd/device.c, drivers/iommu/iommu.c,
+ * drivers/vfio/iommufd.c.
+ */
+#include "host/soft/soft.h"
+
+#include <errno.h>
+
+/* The interrupt window of x86, which no DMA mapping may cover. */
+#define MSI_WINDOW_START 0xfee00000ULL
+#define MSI_WINDOW_LAST 0xfeefffffULL
+
+static struct soft_attachment *find_attachment(const struct soft_bound *bound, uint32_t pasid)
+{
+	for (size_t i = 0; i < bound->num_attachments; i++)
+		if (bound->attachments[i].pasid == pasid)
+			return &bound->attachments[i];
+	return NULL;
+}
+
+static uint32_t unit_pasid(uint32_t pasid)
+{
+	return pasid == SOFT_RID_PASID ? NST_NO_PASID : pasid;
+}
+
+/* Of a device without the PASID capability the kernel accepts every PASID and does nothing. */
+static bool needs_entry(const struct soft_device *dev, uint32_t pasid)
+{
+	return pasid == SOFT_RID_PASID || dev->max_pasid_lg2;
+}
+
+/* --- rules ---------------------------------------------------------------------------- */
+
+static int check_pasid_rules(const struct soft_bound *bound, uint32_t pasid,
+			     const struct soft_hwpt *hwpt)
+{
+	const struct soft_attachment *rid = find_attachment(bound, SOFT_RID_PASID);
+
+	if (pasid == SOFT_RID_PASID) {
+		bool any_pasid = bound->num_attachments > (rid ? 1 : 0);
+
+		return any_pasid && !hwpt->pasid_compat ? -EINVAL : 0;
+	}
+	if (!hwpt->pasid_compat || (rid && !rid->hwpt->pasid_compat))
+		return -EINVAL;
+	if (bound->dev->max_pasid_lg2 && pasid >= BIT64(bound->dev->max_pasid_lg2))
+		return -EINVAL;
+	return 0;
+}
+
+/* Keep the interrupt window out of the IOAS that the RID's requests go to. */
+static int reserve_window(struct soft_ioas *ioas, const struct soft_bound *bound)
+{
+	return soft_ioas_reserve(ioas, MSI_WINDOW_START, MSI_WINDOW_LAST, bound);
+}
+
+static struct soft_ioas *ioas_of(struct soft_hwpt *hwpt)
+{
+	return soft_hwpt_to_paging(hwpt)->ioas;
+}
+
+/* --- the translation unit ------------------------------------------------------------- */
+
+static int program(struct soft_bound *bound, uint32_t pasid, struct soft_hwpt *hwpt)
+{
+	struct soft_host *host = bound->dev->host;
+	struct vtd_hw_entry entry;
+	int err = soft_hwpt_make_entry(host, hwpt, &entry);
+
+	if (err)
+		return err;
+	err = soft_hwpt_get_did(host, hwpt);
+	if (err)
+		return err;
+	entry.did = hwpt->did;
+	err = vtd_hw_set_entry(host->vtd, bound->dev->rid, unit_pasid(pasid), &entry);
+	if (err)
+		soft_hwpt_put_did(host, hwpt);
+	return err;
+}
+
+/* No entry carries this attachment any more: empty the caches of what it left there. */
+static void forget(struct soft_bound *bound, const struct soft_attachment *old)
+{
+	struct soft_host *host = bound->dev->host;
+
+	if (!old->programmed)
+		return;
+	vtd_hw_flush_domain(host->vtd, old->hwpt->did);
+	soft_hwpt_put_did(host, old->hwpt);
+}
+
+static void block(struct soft_bound *bound, uint32_t pasid)
+{
+	struct soft_device *dev = bound->dev;
+
+	if (vtd_hw_set_entry(dev->host->vtd, dev->rid, unit_pasid(pasid), NULL))
+		log_error(dev->host->log, "an entry could not be cleared");
+}
+
+/* Drop the hold of one attachment; a domain that attaching had made ends with its last. */
+static void put_hwpt(struct soft_ctx *ctx, struct soft_hwpt *hwpt) REQUIRES(&ctx->lock)
+{
+	hwpt->obj.users--;
+	if (hwpt->obj.type == SOFT_HWPT_PAGING && soft_hwpt_to_paging(hwpt)->auto_domain &&
+	    !hwpt->obj.users)
+		soft_object_remove(ctx, &hwpt->obj);
+}
+
+/* --- attach, replace, detach ---------------------------------------------------------- */
+
+static int make_room(struct soft_bound *bound)
+{
+	size_t max = bound->max_attachments ? 2 * bound->max_attachments : 4;
+	struct soft_attachment *grown;
+
+	if (bound->num_attachments < bound->max_attachments)
+		return 0;
+	grown = alloc_resize(bound->attachments, max, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	bound->attachments = grown;
+	bound->max_attachments = max;
+	return 0;
+}
+
+static int attach_first(struct soft_bound *bound, uint32_t pasid, bool via_pasid,
+			struct soft_hwpt *hwpt)
+{
+	struct soft_attachment made = { .pasid = pasid,
+					.via_pasid = via_pasid,
+					.programmed = needs_entry(bound->dev, pasid),
+					.hwpt = hwpt };
+	int err = make_room(bound);
+
+	if (!err && pasid == SOFT_RID_PASID)
+		err = reserve_window(ioas_of(hwpt), bound);
+	if (err)
+		return err;
+	err = check_pasid_rules(bound, pasid, hwpt);
+	if (!err && made.programmed)
+		err = program(bound, pasid, hwpt);
+	if (err) {
+		if (pasid == SOFT_RID_PASID)
+			soft_ioas_unreserve(ioas_of(hwpt), bound);
+		return err;
+	}
+	hwpt->obj.users++;
+	bound->attachments[bound->num_attachments++] = made;
+	return 0;
+}
+
+static int replace(struct soft_ctx *ctx, struct soft_bound *bound,
+		   struct soft_attachment *attachment, struct soft_hwpt *hwpt) REQUIRES(&ctx->lock)
+{
+	struct soft_attachment old = *attachment;
+	bool moves_window = old.pasid == SOFT_RID_PASID && ioas_of(hwpt) != ioas_of(old.hwpt);
+	int err = 0;
+
+	if (hwpt == old.hwpt)
+		return 0;
+	if (moves_window)
+		err = reserve_window(ioas_of(hwpt), bound);
+	if (err)
+		return err;
+	err = check_pasid_rules(bound, old.pasid, hwpt);
+	if (!err && old.programmed)
+		err = program(bound, old.pasid, hwpt);
+	if (err) {
+		if (moves_window)
+			soft_ioas_unreserve(ioas_of(hwpt), bound);
+		return err;
+	}
+	attachment->hwpt = hwpt;
+	hwpt->obj.users++;
+	forget(bound, &old);
+	if (moves_window)
+		soft_ioas_unreserve(ioas_of(old.hwpt), bound);
+	put_hwpt(ctx, old.hwpt);
+	return 0;
+}
+
+static void detach(struct soft_ctx *ctx, struct soft_bound *bound,
+		   struct soft_attachment *attachment) REQUIRES(&ctx->lock)
+{
+	struct soft_attachment old = *attachment;
+
+	if (old.programmed)
+		block(bound, old.pasid);
+	forget(bound, &old);
+	if (old.pasid == SOFT_RID_PASID)
+		soft_ioas_unreserve(ioas_of(old.hwpt), bound);
+	*attachment = bound->attachments[--bound->num_attachments];
+	put_hwpt(ctx, old.hwpt);
+}
+
+/*
+ * One device per group here, so what the kernel keeps per group is per device: a place
+ * that is taken is replaced only by the kind of call that took it.
+ */
+static int attach_to_hwpt(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
+			  bool via_pasid, struct soft_hwpt *hwpt) REQUIRES(&ctx->lock)
+{
+	struct soft_attachment *attachment = find_attachment(bound, pasid);
+
+	if (!attachment)
+		return attach_first(bound, pasid, via_pasid, hwpt);
+	if (attachment->via_pasid != via_pasid)
+		return -EBUSY;
+	return replace(ctx, bound, attachment, hwpt);
+}
+
+/* --- an IOAS: through a domain that is there, or a new one ----------------------------- */
+
+static int make_auto_domain(struct soft_ctx *ctx, struct soft_bound *bound, struct soft_ioas *ioas,
+			    uint32_t pasid, bool via_pasid, struct soft_hwpt **out)
+	REQUIRES(&ctx->lock)
+{
+	struct soft_hwpt_paging *paging;
+	int err = 0;
+
+	/* The kernel attaches before it fills the domain: of two errors this is the first. */
+	if (pasid == SOFT_RID_PASID && !soft_ioas_is_reserved_by(ioas, bound)) {
+		err = reserve_window(ioas, bound);
+		if (err)
+			return err;
+		soft_ioas_unreserve(ioas, bound);
+	}
+	err = soft_hwpt_paging_alloc(ctx, ioas, 0, &paging);
+	if (err)
+		return err;
+	paging->auto_domain = true;
+	err = attach_to_hwpt(ctx, bound, pasid, via_pasid, &paging->hwpt);
+	if (err) {
+		soft_hwpt_paging_abort(ctx, paging);
+		return err;
+	}
+	soft_object_finalize(ctx, &paging->hwpt.obj);
+	*out = &paging->hwpt;
+	return 0;
+}
+
+static int attach_to_ioas(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
+			  bool via_pasid, struct soft_ioas *ioas, struct soft_hwpt **out)
+	REQUIRES(&ctx->lock)
+{
+	for (struct soft_hwpt_paging *d = ioas->domains; d; d = d->next_domain) {
+		int err;
+
+		if (!d->auto_domain)
+			continue;
+		err = attach_to_hwpt(ctx, bound, pasid, via_pasid, &d->hwpt);
+		if (err == -EINVAL)
+			continue; /* not for this device; maybe the next one is */
+		if (!err)
+			*out = &d->hwpt;
+		return err;
+	}
+	return make_auto_domain(ctx, bound, ioas, pasid, via_pasid, out);
+}
+
+static int attach_locked(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
+			 bool via_pasid, uint32_t *pt_id) REQUIRES(&ctx->lock)
+{
+	struct soft_object *pt = soft_object_find(ctx, *pt_id, SOFT_ANY);
+	struct soft_hwpt *hwpt;
+	int err;
+
+	if (!pt)
+		return -ENOENT;
+	hwpt = soft_object_to_hwpt(pt);
+	if (hwpt)
+		err = attach_to_hwpt(ctx, bound, pasid, via_pasid, hwpt);
+	else if (pt->type == SOFT_IOAS)
+		err = attach_to_ioas(ctx, bound, pasid, via_pasid,
+				     container_of(pt, struct soft_ioas, obj), &hwpt);
+	else
+		err = -EINVAL;
+	if (!err)
+		*pt_id = hwpt->obj.id;
+	return err;
+}
+
+int soft_bound_attach(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
+		      bool via_pasid, uint32_t *pt_id)
+{
+	int err;
+
+	mutex_lock(&ctx->lock);
+	err = attach_locked(ctx, bound, pasid, via_pasid, pt_id);
+	mutex_unlock(&ctx->lock);
+	return err;
+}
+
+void soft_bound_detach(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
+		       bool via_pasid)
+{
+	struct soft_attachment *attachment;
+
+	mutex_lock(&ctx->lock);
+	attachment = find_attachment(bound, pasid);
+	if (attachment && attachment->via_pasid == via_pasid)
+		detach(ctx, bound, attachment);
+	mutex_unlock(&ctx->lock);
+}
+
+/* --- devices in a context -------------------------------------------------------------- */
+
+int soft_bound_create(struct soft_ctx *ctx, struct soft_device *dev, struct soft_bound **out)
+{
+	struct soft_bound *bound;
+
+	mutex_lock(&ctx->lock);
+	bound = soft_object_reserve(ctx, sizeof(*bound), SOFT_BOUND);
+	if (bound) {
+		bound->dev = dev;
+		bound->obj.users = 1; /* the cdev file: never to be destroyed by id */
+		soft_object_finalize(ctx, &bound->obj);
+	}
+	mutex_unlock(&ctx->lock);
+	if (!bound)
+		return -ENOMEM;
+	*out = bound;
+	return 0;
+}
+
+void soft_bound_destroy(struct soft_ctx *ctx, struct soft_bound *bound)
+{
+	mutex_lock(&ctx->lock);
+	while (bound->num_attachments)
+		detach(ctx, bound, &bound->attachments[bound->num_attachments - 1]);
+	free(bound->attachments);
+	soft_object_abort(ctx, &bound->obj);
+	mutex_unlock(&ctx->lock);
+}
+
+struct soft_device *soft_device_find(struct soft_ctx *ctx, uint32_t id)
+{
+	struct soft_object *obj = soft_object_find(ctx, id, SOFT_BOUND);
+
+	return obj ? container_of(obj, struct soft_bound, obj)->dev : NULL;
+}

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The software host: which descriptors there are, and the entry points of the seam.
+ *
+ * Every open file has a real descriptor, so that poll(2) takes it and its number is
+ * nobody else's: an eventfd that is always readable and writable, which is what the
+ * kernel's descriptors look like to poll. The file behind a number is found in a table;
+ * each call holds a reference, so close() in the middle of a call only takes the number.
+ */
+#include "host/soft/soft.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define CDEV_PREFIX "/dev/vfio/devices/vfio"
+#define DEVICES_PER_BUS 31 /* device 0 is left out, as the host bridge is there usually */
+#define MAX_DEVICES (256 * DEVICES_PER_BUS)
+
+/* --- files ------------------------------------------------------------------------------ */
+
+struct soft_file *soft_file_get(struct soft_host *host, int fd)
+{
+	struct soft_file *file = NULL;
+
+	mutex_lock(&host->lock);
+	if (fd >= 0 && (size_t)fd < host->num_files)
+		file = host->files[fd];
+	if (file)
+		atomic_fetch_add(&file->refs, 1);
+	mutex_unlock(&host->lock);
+	return file;
+}
+
+void soft_file_put(struct soft_file *file)
+{
+	if (atomic_fetch_sub(&file->refs, 1) == 1)
+		file->ops->release(file);
+}
+
+static int grow_files(struct soft_host *host, size_t need) REQUIRES(&host->lock)
+{
+	size_t count = MAX(need, 2 * host->num_files);
+	struct soft_file **files;
+
+	if (need <= host->num_files)
+		return 0;
+	files = alloc_resize(host->files, count, sizeof(*files));
+	if (!files)
+		return -ENOMEM;
+	for (size_t i = host->num_files; i < count; i++)
+		files[i] = NULL;
+	host->files = files;
+	host->num_files = count;
+	return 0;
+}
+
+/* Give @file a number. The table takes over the caller's reference. */
+static int install_file(struct soft_host *host, struct soft_file *file, int flags)
+{
+	struct soft_file *stale = NULL;
+	int fd = eventfd(1, flags & O_CLOEXEC ? EFD_CLOEXEC : 0);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	mutex_lock(&host->lock);
+	err = grow_files(host, (size_t)fd + 1);
+	if (!err) {
+		/* somebody closed the number behind our back */
+		stale = host->files[fd];
+		host->files[fd] = file;
+	}
+	mutex_unlock(&host->lock);
+	if (stale)
+		soft_file_put(stale);
+	if (err)
+		close(fd);
+	return err ? err : fd;
+}
+
+/* Take the file of @fd out of the table, with the table's reference. */
+static struct soft_file *remove_file(struct soft_host *host, int fd)
+{
+	struct soft_file *file = NULL;
+
+	mutex_lock(&host->lock);
+	if (fd >= 0 && (size_t)fd < host->num_files) {
+		file = host->files[fd];
+		host->files[fd] = NULL;
+	}
+	mutex_unlock(&host->lock);
+	return file;
+}
+
+static struct soft_device *find_device(struct soft_host *host, const char *path)
+{
+	struct soft_device *dev = NULL;
+	unsigned int number;
+	char canonical[64];
+
+	if (sscanf(path, CDEV_PREFIX "%u", &number) != 1)
+		return NULL;
+	snprintf(canonical, sizeof(canonical), CDEV_PREFIX "%u", number);
+	if (strcmp(canonical, path))
+		return NULL;
+	mutex_lock(&host->lock);
+	if (number < host->num_devices)
+		dev = host->devices[number];
+	mutex_unlock(&host->lock);
+	return dev;
+}
+
+/* --- the operations of the seam ----------------------------------------------------------- */
+
+static int host_open(struct nst_host *base, const char *path, int flags)
+{
+	struct soft_host *host = to_soft_host(base);
+	struct soft_device *dev;
+	struct soft_file *file;
+	int ret;
+
+	if (!path)
+		return -EFAULT;
+	if (!strcmp(path, "/dev/iommu")) {
+		ret = soft_ctx_open(host, &file);
+	} else {
+		dev = find_device(host, path);
+		ret = dev ? soft_vfio_open(dev, &file) : -ENOENT;
+	}
+	if (ret)
+		return ret;
+	ret = install_file(host, file, flags);
+	if (ret < 0)
+		soft_file_put(file);
+	return ret;
+}
+
+static int host_close(struct nst_host *base, int fd)
+{
+	struct soft_file *file = remove_file(to_soft_host(base), fd);
+
+	if (!file)
+		return -EBADF;
+	close(fd);
+	soft_file_put(file);
+	return 0;
+}
+
+static int host_ioctl(struct nst_host *base, int fd, unsigned long request, void *arg)
+{
+	struct soft_file *file = soft_file_get(to_soft_host(base), fd);
+	int ret;
+
+	if (!file)
+		return -EBADF;
+	ret = file->ops->ioctl(file, request, arg);
+	soft_file_put(file);
+	return ret;
+}
+
+static ssize_t host_pread(struct nst_host *base, int fd, void *buf, size_t count, off_t offset)
+{
+	struct soft_file *file = soft_file_get(to_soft_host(base), fd);
+	ssize_t ret = -EINVAL;
+
+	if (!file)
+		return -EBADF;
+	if (offset >= 0)
+		ret = file->ops->pread(file, buf, count, (uint64_t)offset);
+	soft_file_put(file);
+	return ret;
+}
+
+static ssize_t host_pwrite(struct nst_host *base, int fd, const void *buf, size_t count,
+			   off_t offset)
+{
+	struct soft_file *file = soft_file_get(to_soft_host(base), fd);
+	ssize_t ret = -EINVAL;
+
+	if (!file)
+		return -EBADF;
+	if (offset >= 0)
+		ret = file->ops->pwrite(file, buf, count, (uint64_t)offset);
+	soft_file_put(file);
+	return ret;
+}
+
+static ssize_t host_read(struct nst_host *base, int fd, void *buf, size_t count)
+{
+	struct soft_file *file = soft_file_get(to_soft_host(base), fd);
+	ssize_t ret;
+
+	if (!file)
+		return -EBADF;
+	ret = file->ops->pread(file, buf, count, atomic_load(&file->position));
+	if (ret > 0)
+		atomic_fetch_add(&file->position, (uint64_t)ret);
+	soft_file_put(file);
+	return ret;
+}
+
+static ssize_t host_write(struct nst_host *base, int fd, const void *buf, size_t count)
+{
+	struct soft_file *file = soft_file_get(to_soft_host(base), fd);
+	ssize_t ret;
+
+	if (!file)
+		return -EBADF;
+	ret = file->ops->pwrite(file, buf, count, atomic_load(&file->position));
+	if (ret > 0)
+		atomic_fetch_add(&file->position, (uint64_t)ret);
+	soft_file_put(file);
+	return ret;
+}
+
+static void *host_mmap(struct nst_host *base, size_t length, int prot, int flags, int fd,
+		       off_t offset, int *err)
+{
+	struct soft_file *file = soft_file_get(to_soft_host(base), fd);
+	void *mapped;
+
+	if (!file) {
+		*err = -EBADF;
+		return NULL;
+	}
+	mapped = file->ops->mmap(file, length, prot, flags, offset, err);
+	soft_file_put(file);
+	return mapped;
+}
+
+/* Nothing of this host can be mapped yet. */
+static int host_munmap(struct nst_host *base, void *addr, size_t length)
+{
+	return -EINVAL;
+}
+
+/* --- life --------------------------------------------------------------------------------- */
+
+static void close_all_files(struct soft_host *host)
+{
+	size_t count;
+
+	mutex_lock(&host->lock);
+	count = host->num_files;
+	mutex_unlock(&host->lock);
+	for (size_t fd = 0; fd < count; fd++)
+		host_close(&host->base, (int)fd);
+}
+
+static void host_destroy(struct nst_host *base)
+{
+	struct soft_host *host = to_soft_host(base);
+	struct soft_device **devices;
+	size_t num_devices;
+
+	close_all_files(host);
+	mutex_lock(&host->lock);
+	devices = host->devices;
+	num_devices = host->num_devices;
+	host->num_devices = 0;
+	free(host->files);
+	mutex_unlock(&host->lock);
+	for (size_t i = 0; i < num_devices; i++)
+		soft_device_destroy(devices[i]);
+	free(devices);
+	vtd_hw_destroy(host->vtd);
+	mutex_fini(&host->did_lock);
+	mutex_fini(&host->lock);
+	free(host);
+}
+
+static const struct nst_host_ops soft_host_ops = {
+	.open = host_open,
+	.close = host_close,
+	.ioctl = host_ioctl,
+	.read = host_read,
+	.write = host_write,
+	.pread = host_pread,
+	.pwrite = host_pwrite,
+	.mmap = host_mmap,
+	.munmap = host_munmap,
+	.destroy = host_destroy,
+};
+
+int nst_host_soft_create(const struct nst_soft_config *config, struct nst_host **out)
+{
+	struct soft_host *host = alloc_object(struct soft_host);
+	int err;
+
+	if (!host)
+		return -ENOMEM;
+	err = vtd_hw_create(config, &host->vtd);
+	if (err) {
+		free(host);
+		return err;
+	}
+	host->base.ops = &soft_host_ops;
+	host->log = config->log;
+	host->synchronous = config->synchronous;
+	mutex_init(&host->lock);
+	mutex_init(&host->did_lock);
+	mutex_lock(&host->did_lock);
+	host->dids[0] = BIT64(SOFT_FIRST_DID) - 1;
+	mutex_unlock(&host->did_lock);
+	*out = &host->base;
+	return 0;
+}
+
+/* --- devices -------------------------------------------------------------------------------- */
+
+/* 00:01.0, 00:02.0, ... 00:1f.0, 01:01.0, ... */
+static nst_rid rid_of(size_t number)
+{
+	return (nst_rid)(number / DEVICES_PER_BUS << 8 | (number % DEVICES_PER_BUS + 1) << 3);
+}
+
+/* Number and requester id are given out here, so that two callers never get the same. */
+static int plug(struct soft_host *host, struct soft_device *dev, char *path, size_t path_size)
+	REQUIRES(&host->lock)
+{
+	struct soft_device **devices;
+	size_t number = host->num_devices;
+
+	if (number == MAX_DEVICES)
+		return -ENOSPC;
+	devices = alloc_resize(host->devices, number + 1, sizeof(struct soft_device *));
+	if (!devices)
+		return -ENOMEM;
+	host->devices = devices;
+	if ((size_t)snprintf(path, path_size, CDEV_PREFIX "%zu", number) >= path_size)
+		return -EINVAL;
+	dev->rid = rid_of(number);
+	devices[host->num_devices++] = dev;
+	return 0;
+}
+
+int soft_add_endpoint(struct nst_host *base, struct endpoint *ep, char *path, size_t path_size)
+{
+	struct soft_host *host = to_soft_host(base);
+	struct soft_device *dev;
+	int err = soft_device_create(host, ep, &dev);
+
+	if (err)
+		return err;
+	mutex_lock(&host->lock);
+	err = plug(host, dev, path, path_size);
+	mutex_unlock(&host->lock);
+	if (err) {
+		dev->ep = NULL; /* stays the caller's */
+		soft_device_destroy(dev);
+	}
+	return err;
+}
+
+static void set_err_text(char **err_text, const char *text)
+{
+	if (err_text)
+		*err_text = strdup(text);
+}
+
+int nst_soft_add_device(struct nst_host *base, const char *description, char *path,
+			size_t path_size, char **err_text)
+{
+	struct soft_host *host = to_soft_host(base);
+	struct endpoint *ep;
+	int err = endpoint_create(description, host->log, &ep, err_text);
+
+	if (err)
+		return err;
+	err = soft_add_endpoint(base, ep, path, path_size);
+	if (!err)
+		return 0;
+	endpoint_destroy(ep);
+	if (err == -ENOMEM)
+		set_err_text(err_text, "There is no memory for one more device.");
+	else if (err == -EINVAL)
+		set_err_text(err_text, "The buffer for the path of the device is too small.");
+	else
+		set_err_text(err_text, "The software host is full: no slot is left for a device.");
+	return err == -ENOSPC ? -EINVAL : err;
+}
+
+/* --- statistics ------------------------------------------------------------------------------ */
+
+void nst_soft_get_stats(struct nst_host *base, struct nst_soft_stats *stats)
+{
+	struct soft_host *host = to_soft_host(base);
+	struct nst_soft_stats got = { 0 };
+
+	vtd_hw_get_stats(host->vtd, &got);
+	got.nested_hwpts = atomic_load(&host->nested_hwpts);
+	got.invalidate_calls = atomic_load(&host->invalidate_calls);
+	got.invalidate_entries = atomic_load(&host->invalidate_entries);
+	*stats = got;
+}
+
+void nst_soft_drop_invalidation(struct nst_host *base, uint64_t after_dma_write_bytes)
+{
+	vtd_hw_drop_invalidation(to_soft_host(base)->vtd, after_dma_write_bytes);
+}

@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Inside of the software host: files, contexts, objects, devices, and who owns whom.
+ *
+ *	fd number --> soft_file --> soft_ctx (an open of /dev/iommu) --> soft_object by id
+ *	                       \--> soft_vfio_file (an open of a cdev) --> soft_device
+ *
+ *	HWPT_NESTED --> HWPT_PAGING --> IOAS --> areas --> soft_pages (shared by IOAS_COPY)
+ *	BOUND (a device in a context) --attachment per PASID--> HWPT
+ *
+ * An arrow holds what it points to: `users` counts the arrows that end at an object,
+ * and IOMMU_DESTROY refuses while there are any (EBUSY). Undoing never fails. An
+ * object is reserved (has an id, cannot be found), filled, and then finalized or
+ * aborted. A bound device holds the file of its context, so closing /dev/iommu first
+ * only defers the end of the context.
+ *
+ * Lock order, outermost first; a thread may leave steps out:
+ *
+ *	1. soft_device.bind_lock	who has bound the device
+ *	2. soft_ctx.lock		every object of the context
+ *	3. soft_device.lock		registers of the device; held over endpoint ops and, on a
+ *					synchronous host, over endpoint run()
+ *	4. (locks of the endpoint; the translation unit's dma_lock)
+ *	5. soft_irqs.lock, soft_worker.lock, soft_host.lock, soft_host.did_lock
+ *					leaves: nothing is taken under them
+ *
+ * Without any lock: endpoint run() on the device thread, copies from and to the
+ * caller's memory for register accesses.
+ */
+#ifndef HOST_SOFT_SOFT_H
+#define HOST_SOFT_SOFT_H
+
+#include "base/alloc.h"
+#include "base/bits.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "endpoint/endpoint.h"
+#include "host/soft/vtd_hw.h"
+#include "base/range_map.h"
+
+#include <nestor/soft_host.h>
+
+#include <linux/iommufd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* The RID's own attachment, as the kernel spells it: PASID 0 is not usable as a PASID. */
+#define SOFT_RID_PASID 0
+
+#define SOFT_NUM_DIDS 65536
+#define SOFT_FIRST_DID 2 /* 0 is reserved by the architecture, 1 by the Linux driver */
+
+struct soft_file;
+struct soft_device;
+
+/* --- host.c: the host and its descriptors ------------------------------------------- */
+
+struct soft_host {
+	struct nst_host base;
+	const struct nst_log *log;
+	bool synchronous;
+	struct vtd_hw *vtd;
+
+	struct mutex lock;
+	struct soft_file **files GUARDED_BY(lock); /* by descriptor number */
+	size_t num_files GUARDED_BY(lock);
+	struct soft_device **devices GUARDED_BY(lock);
+	size_t num_devices GUARDED_BY(lock);
+
+	struct mutex did_lock;
+	uint64_t dids[SOFT_NUM_DIDS / 64] GUARDED_BY(did_lock);
+
+	_Atomic uint64_t nested_hwpts, invalidate_calls, invalidate_entries;
+};
+
+/* What a descriptor of this host can do; every operation is there. */
+struct soft_file_ops {
+	int (*ioctl)(struct soft_file *file, unsigned long request, void *arg);
+	ssize_t (*pread)(struct soft_file *file, void *buf, size_t count, uint64_t offset);
+	ssize_t (*pwrite)(struct soft_file *file, const void *buf, size_t count, uint64_t offset);
+	void *(*mmap)(struct soft_file *file, size_t length, int prot, int flags, off_t offset,
+		      int *err);
+	void (*release)(struct soft_file *file); /* the last reference is gone: free it */
+};
+
+/* References: the table's, one per operation in flight, one per device bound to it. */
+struct soft_file {
+	const struct soft_file_ops *ops;
+	struct soft_host *host;
+	atomic_uint refs;
+	_Atomic uint64_t position; /* of read() and write() */
+};
+
+static inline struct soft_host *to_soft_host(struct nst_host *host)
+{
+	return container_of(host, struct soft_host, base);
+}
+
+/* The file behind @fd with a reference, or NULL. */
+struct soft_file *soft_file_get(struct soft_host *host, int fd) EXCLUDES(&host->lock);
+void soft_file_put(struct soft_file *file);
+
+/*
+ * Plug in an endpoint, which the host then owns; @path as in nst_soft_add_device().
+ * Errors: -EINVAL path buffer too small, -ENOSPC bus full, -ENOMEM; @ep stays the caller's.
+ */
+NST_MUST_CHECK int soft_add_endpoint(struct nst_host *host, struct endpoint *ep, char *path,
+				     size_t path_size);
+
+/* --- usercopy.c: memory of the caller ----------------------------------------------- */
+
+/* 0, or -EFAULT where a system call would say so. */
+NST_MUST_CHECK int soft_copy_from_user(void *to, const void *user, size_t size);
+NST_MUST_CHECK int soft_copy_to_user(void *user, const void *from, size_t size);
+NST_MUST_CHECK int soft_clear_user(void *user, size_t size);
+/* 0: all zero; -E2BIG: not; -EFAULT. */
+NST_MUST_CHECK int soft_check_zeroed_user(const void *user, size_t size);
+/*
+ * As copy_struct_from_user() of the kernel: a shorter @user_size is filled up with zeros,
+ * of a longer one the rest must be zero (-E2BIG).
+ */
+NST_MUST_CHECK int soft_copy_struct_from_user(void *to, size_t size, const void *user,
+					      size_t user_size);
+/* Is all of the range mapped here, with this permission? 0 or -EFAULT. */
+NST_MUST_CHECK int soft_check_user_range(uint64_t va, uint64_t length, bool write);
+
+static inline void *soft_user_ptr(uint64_t va)
+{
+	return (void *)(uintptr_t)va;
+}
+
+/* --- object.c: ids and lifetimes ---------------------------------------------------- */
+
+enum soft_object_type {
+	SOFT_ANY, /* for lookups */
+	SOFT_IOAS,
+	SOFT_HWPT_PAGING,
+	SOFT_HWPT_NESTED,
+	SOFT_BOUND,
+	SOFT_NUM_OBJECT_TYPES,
+};
+
+struct soft_object {
+	enum soft_object_type type;
+	uint32_t id;
+	unsigned int users;
+};
+
+enum soft_slot_state { SOFT_SLOT_FREE, SOFT_SLOT_RESERVED, SOFT_SLOT_LIVE, SOFT_SLOT_TOMBSTONE };
+
+struct soft_slot {
+	struct soft_object *object;
+	enum soft_slot_state state;
+};
+
+struct soft_ioas;
+
+struct soft_ctx {
+	struct soft_file file;
+	struct mutex lock;
+	struct soft_slot *slots GUARDED_BY(lock); /* slots[i] is id i + 1 */
+	size_t num_slots GUARDED_BY(lock);
+	size_t free_hint GUARDED_BY(lock); /* no free slot below */
+	struct soft_ioas *compat_ioas GUARDED_BY(lock);
+	bool account_to_process GUARDED_BY(lock); /* OPTION_RLIMIT_MODE: no effect here */
+};
+
+static inline struct soft_ctx *to_soft_ctx(struct soft_file *file)
+{
+	return container_of(file, struct soft_ctx, file);
+}
+
+/* Zeroed memory of @size bytes that begins with a soft_object, and the lowest free id. */
+NST_MUST_CHECK void *soft_object_reserve(struct soft_ctx *ctx, size_t size,
+					 enum soft_object_type type) REQUIRES(&ctx->lock);
+void soft_object_finalize(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
+/* Give up a reserved object: its id and its memory, nothing that it points to. */
+void soft_object_abort(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
+/* The live object @id of @type (or SOFT_ANY), or NULL. */
+struct soft_object *soft_object_find(struct soft_ctx *ctx, uint32_t id, enum soft_object_type type)
+	REQUIRES(&ctx->lock);
+/* End a live object that has no users. */
+void soft_object_remove(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
+bool soft_ctx_is_empty(struct soft_ctx *ctx) REQUIRES(&ctx->lock);
+void soft_ctx_remove_all(struct soft_ctx *ctx) REQUIRES(&ctx->lock);
+
+/* --- ctx.c: framing of /dev/iommu --------------------------------------------------- */
+
+/* One ioctl: @cmd is our copy of the caller's structure. */
+struct soft_ucmd {
+	struct soft_ctx *ctx;
+	void *user;
+	uint32_t user_size; /* what the caller said in its size field */
+	uint32_t size;	    /* what we know */
+	void *cmd;
+};
+
+/* Write the structure back, as far as the caller's reaches. */
+NST_MUST_CHECK int soft_ucmd_respond(struct soft_ucmd *ucmd);
+
+NST_MUST_CHECK int soft_ctx_open(struct soft_host *host, struct soft_file **out);
+bool soft_file_is_ctx(const struct soft_file *file);
+
+typedef int soft_ioctl_fn(struct soft_ctx *ctx, struct soft_ucmd *ucmd);
+
+int soft_destroy_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_ioas_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_ioas_allow_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_ioas_ranges_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_ioas_map_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_ioas_map_file_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_ioas_copy_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_ioas_unmap_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_change_process_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_option_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_vfio_ioas_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_hwpt_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_hwpt_set_dirty_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_hwpt_get_dirty_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_hwpt_invalidate_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_hw_info_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_fault_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_viommu_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_vdevice_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_veventq_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+int soft_hw_queue_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock);
+
+/* vfio_compat.c: the container ioctls on the same descriptor. */
+int soft_vfio_compat_ioctl(struct soft_ctx *ctx, unsigned long request, void *arg)
+	REQUIRES(&ctx->lock);
+
+/* --- pages.c: the memory behind areas ----------------------------------------------- */
+
+/*
+ * A source of memory, held by the areas that show parts of it. Memory of a file is
+ * mapped by us when the first domain needs it; until then its address range is only
+ * reserved, so that the addresses in areas never change.
+ */
+struct soft_pages {
+	unsigned int refs;
+	bool writable;
+	bool is_file, populated;
+	uint64_t va; /* what the first byte has as host address */
+	uint64_t length;
+	/* is_file: */
+	int fd;
+	uint64_t start; /* of the first byte, in the file */
+	void *reservation;
+	size_t reservation_size;
+};
+
+NST_MUST_CHECK int soft_pages_create_user(uint64_t va, uint64_t length, bool writable,
+					  struct soft_pages **out);
+/* @iova_hint: where it is going to be mapped; the address is chosen alike modulo 2 MiB. */
+NST_MUST_CHECK int soft_pages_create_file(int fd, uint64_t start, uint64_t length, bool writable,
+					  uint64_t iova_hint, struct soft_pages **out);
+struct soft_pages *soft_pages_get(struct soft_pages *pages);
+void soft_pages_put(struct soft_pages *pages);
+/* Make [va, va + length) of @pages usable for DMA: 0, -EFAULT, -EINVAL, -ENOMEM. */
+NST_MUST_CHECK int soft_pages_populate(struct soft_pages *pages, uint64_t va, uint64_t length);
+
+/* --- ioas.c, ioas_map.c ------------------------------------------------------------- */
+
+struct soft_hwpt_paging;
+
+struct soft_interval {
+	uint64_t start, last;
+	const void *owner;
+};
+
+/*
+ * Areas and reserved intervals never meet: whoever comes second is refused. Fixed
+ * areas may lie outside the allow list, which binds only the choice of addresses and
+ * what may be reserved. Each area holds its pages (range_map_range.owner).
+ */
+struct soft_ioas {
+	struct soft_object obj;
+	struct range_map areas; /* changed only between vtd_hw_map_begin() and _end() */
+	struct range_map allowed;
+	struct soft_interval *reserved; /* may overlap each other */
+	size_t num_reserved, max_reserved;
+	struct soft_hwpt_paging *domains; /* list by next_domain */
+	uint64_t alignment;		  /* of addresses and lengths: 1 or 4096 */
+	bool no_huge_pages;
+};
+
+struct soft_ioas *soft_ioas_find(struct soft_ctx *ctx, uint32_t id) REQUIRES(&ctx->lock);
+NST_MUST_CHECK int soft_ioas_alloc(struct soft_ctx *ctx, struct soft_ioas **out)
+	REQUIRES(&ctx->lock);
+void soft_ioas_destroy(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
+
+/* -EADDRINUSE if an area or the allow list is there, -ENOMEM. */
+NST_MUST_CHECK int soft_ioas_reserve(struct soft_ioas *ioas, uint64_t start, uint64_t last,
+				     const void *owner);
+void soft_ioas_unreserve(struct soft_ioas *ioas, const void *owner);
+bool soft_ioas_is_reserved(const struct soft_ioas *ioas, uint64_t start, uint64_t last);
+bool soft_ioas_is_reserved_by(const struct soft_ioas *ioas, const void *owner);
+/*
+ * The first piece of [from, last] that is not reserved (nor mapped, if @without_areas).
+ * False if there is none.
+ */
+bool soft_ioas_next_hole(const struct soft_ioas *ioas, bool without_areas, uint64_t from,
+			 uint64_t last, struct soft_interval *hole);
+
+/* A domain joins: alignment, aperture, and every area is made usable for it. */
+NST_MUST_CHECK int soft_ioas_add_domain(struct soft_ioas *ioas, struct soft_hwpt_paging *domain);
+void soft_ioas_remove_domain(struct soft_ioas *ioas, struct soft_hwpt_paging *domain);
+
+/* A list of pieces of pages that is mapped at contiguous addresses, all or nothing. */
+struct soft_piece {
+	struct soft_pages *pages;
+	uint64_t va, length;
+};
+
+/* @fixed: at *@iova; otherwise *@iova gets the place. @perm: enum range_map_perm. */
+NST_MUST_CHECK int soft_ioas_map_pieces(struct soft_ctx *ctx, struct soft_ioas *ioas,
+					const struct soft_piece *pieces, size_t count,
+					unsigned int perm, bool fixed, uint64_t *iova)
+	REQUIRES(&ctx->lock);
+/* *@unmapped is valid also on failure. */
+NST_MUST_CHECK int soft_ioas_unmap(struct soft_ctx *ctx, struct soft_ioas *ioas, uint64_t start,
+				   uint64_t last, uint64_t *unmapped) REQUIRES(&ctx->lock);
+
+/* --- hwpt.c, nested.c --------------------------------------------------------------- */
+
+struct soft_hwpt {
+	struct soft_object obj;
+	bool pasid_compat; /* IOMMU_HWPT_ALLOC_PASID: what it replaces and joins must have it */
+	uint16_t did;	   /* valid while programmed > 0 */
+	unsigned int programmed; /* entries of the translation unit that carry the DID */
+};
+
+struct soft_hwpt_paging {
+	struct soft_hwpt hwpt;
+	struct soft_ioas *ioas;
+	struct soft_hwpt_paging *next_domain;
+	bool nest_parent;
+	bool auto_domain; /* made by attaching to an IOAS, ends with its last attachment */
+	uint64_t aperture_last;
+};
+
+struct soft_hwpt_nested {
+	struct soft_hwpt hwpt;
+	struct soft_hwpt_paging *parent;
+	struct iommu_hwpt_vtd_s1 s1;
+};
+
+/* The HWPT an object is, or NULL. */
+struct soft_hwpt *soft_object_to_hwpt(struct soft_object *obj);
+/* @hwpt itself, or the parent of a nested one. */
+struct soft_hwpt_paging *soft_hwpt_to_paging(struct soft_hwpt *hwpt);
+
+/* Reserved, filled and in its IOAS, but not finalized. */
+NST_MUST_CHECK int soft_hwpt_paging_alloc(struct soft_ctx *ctx, struct soft_ioas *ioas,
+					  uint32_t flags, struct soft_hwpt_paging **out)
+	REQUIRES(&ctx->lock);
+void soft_hwpt_paging_abort(struct soft_ctx *ctx, struct soft_hwpt_paging *paging)
+	REQUIRES(&ctx->lock);
+void soft_hwpt_paging_destroy(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
+
+NST_MUST_CHECK int soft_hwpt_nested_alloc(struct soft_ctx *ctx, struct soft_hwpt_paging *parent,
+					  const struct iommu_hwpt_alloc *cmd,
+					  struct soft_hwpt_nested **out) REQUIRES(&ctx->lock);
+void soft_hwpt_nested_abort(struct soft_ctx *ctx, struct soft_hwpt_nested *nested)
+	REQUIRES(&ctx->lock);
+void soft_hwpt_nested_destroy(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
+
+/* What the driver checks before it programs @hwpt, and the entry; its DID is not set. */
+NST_MUST_CHECK int soft_hwpt_make_entry(const struct soft_host *host, struct soft_hwpt *hwpt,
+					struct vtd_hw_entry *entry);
+/* One more entry carries the DID of @hwpt: -ENOSPC. put: one less. */
+NST_MUST_CHECK int soft_hwpt_get_did(struct soft_host *host, struct soft_hwpt *hwpt);
+void soft_hwpt_put_did(struct soft_host *host, struct soft_hwpt *hwpt);
+/* What this unit can do, as the Linux driver reads it from the capability registers. */
+bool soft_vtd_has_nesting(const struct soft_host *host);
+bool soft_vtd_has_dirty_tracking(const struct soft_host *host);
+
+/* --- attach.c: what a device is attached to ----------------------------------------- */
+
+struct soft_attachment {
+	uint32_t pasid;	 /* SOFT_RID_PASID: requests without PASID */
+	bool via_pasid;	 /* came with the PASID flag; matters for pasid 0 only */
+	bool programmed; /* the translation unit has an entry */
+	struct soft_hwpt *hwpt;
+};
+
+/* A device in a context. */
+struct soft_bound {
+	struct soft_object obj;
+	struct soft_device *dev;
+	struct soft_attachment *attachments;
+	size_t num_attachments, max_attachments;
+};
+
+NST_MUST_CHECK int soft_bound_create(struct soft_ctx *ctx, struct soft_device *dev,
+				     struct soft_bound **out) EXCLUDES(&ctx->lock);
+/* Detaches everything. */
+void soft_bound_destroy(struct soft_ctx *ctx, struct soft_bound *bound) EXCLUDES(&ctx->lock);
+struct soft_device *soft_device_find(struct soft_ctx *ctx, uint32_t id) REQUIRES(&ctx->lock);
+
+/* Attach, or replace what is there. *@pt_id gets the HWPT. Any failure changes nothing. */
+NST_MUST_CHECK int soft_bound_attach(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
+				     bool via_pasid, uint32_t *pt_id) EXCLUDES(&ctx->lock);
+void soft_bound_detach(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
+		       bool via_pasid) EXCLUDES(&ctx->lock);
+
+/* --- device.c, config.c, worker.c, vfio*.c ------------------------------------------ */
+
+/* Interrupt vectors to eventfds, as vfio-pci keeps them. */
+struct soft_irqs {
+	struct mutex lock;
+	int active GUARDED_BY(lock);		 /* VFIO_PCI_MSI(X)_IRQ_INDEX, or -1 */
+	unsigned int allocated GUARDED_BY(lock); /* vectors the driver asked for */
+	int *fds GUARDED_BY(lock);		 /* our duplicates, -1 = none */
+	unsigned int max;			 /* length of fds */
+	int err_fd GUARDED_BY(lock), req_fd GUARDED_BY(lock);
+};
+
+struct soft_worker {
+	struct mutex lock;
+	pthread_cond_t wake;
+	bool pending GUARDED_BY(lock), stop GUARDED_BY(lock);
+	bool started; /* by bind_lock */
+	pthread_t thread;
+};
+
+#define SOFT_MSI_CAP_MAX 24
+#define SOFT_MAX_HEADER_FIXES 16
+
+/* A dword of configuration space that the driver sees otherwise than the device. */
+struct soft_header_fix {
+	uint16_t offset;
+	uint32_t value;
+};
+
+struct soft_vfio_file;
+
+struct soft_device {
+	struct soft_host *host;
+	struct endpoint *ep;
+	struct endpoint_bus bus;
+	nst_rid rid;
+
+	/* fixed when plugged in */
+	uint16_t config_size;
+	bool has_flr, has_ats, pasid_exec, pasid_priv;
+	unsigned int max_pasid_lg2; /* 0 = no PASIDs */
+	struct soft_header_fix fixes[SOFT_MAX_HEADER_FIXES];
+	unsigned int num_fixes;
+
+	struct mutex bind_lock;
+	struct soft_vfio_file *owner GUARDED_BY(bind_lock);
+
+	struct mutex lock;
+	uint8_t msi_shadow[SOFT_MSI_CAP_MAX] GUARDED_BY(lock); /* the MSI capability as seen */
+	unsigned int msi_cap_size;
+
+	struct soft_irqs irqs;
+	struct soft_worker worker;
+};
+
+/* Not plugged in yet: has no requester id. */
+NST_MUST_CHECK int soft_device_create(struct soft_host *host, struct endpoint *ep,
+				      struct soft_device **out);
+void soft_device_destroy(struct soft_device *dev); /* and its endpoint */
+/* To power-on, then as the kernel leaves a device that it opens: decoding on, no bus master. */
+void soft_device_power_on(struct soft_device *dev) EXCLUDES(&dev->lock);
+/* Function-level reset that keeps what the driver wrote to configuration space. */
+void soft_device_reset(struct soft_device *dev) REQUIRES(&dev->lock);
+
+/* config.c: configuration space as vfio-pci shows it; @size 1, 2 or 4, aligned. */
+void soft_config_init(struct soft_device *dev) EXCLUDES(&dev->lock);
+void soft_config_reset(struct soft_device *dev) REQUIRES(&dev->lock);
+void soft_config_read(struct soft_device *dev, unsigned int offset, void *buf, unsigned int size)
+	REQUIRES(&dev->lock);
+void soft_config_write(struct soft_device *dev, unsigned int offset, const void *buf,
+		       unsigned int size) REQUIRES(&dev->lock);
+bool soft_config_decodes_memory(struct soft_device *dev) REQUIRES(&dev->lock);
+unsigned int soft_config_msi_vectors(const struct soft_device *dev);
+unsigned int soft_config_msix_vectors(const struct soft_device *dev);
+void soft_config_set_msix_enable(struct soft_device *dev, bool enable) REQUIRES(&dev->lock);
+
+void soft_worker_init(struct soft_worker *worker);
+NST_MUST_CHECK int soft_worker_start(struct soft_device *dev) REQUIRES(&dev->bind_lock);
+void soft_worker_fini(struct soft_worker *worker);
+void soft_worker_kick(struct soft_device *dev);
+/* On a synchronous host: do what was kicked. */
+void soft_worker_run_pending(struct soft_device *dev) REQUIRES(&dev->lock);
+
+NST_MUST_CHECK int soft_irqs_init(struct soft_irqs *irqs, unsigned int max);
+void soft_irqs_fini(struct soft_irqs *irqs);
+void soft_irqs_signal(struct soft_irqs *irqs, unsigned int vector);
+void soft_irqs_disable_all(struct soft_device *dev) EXCLUDES(&dev->lock);
+bool soft_irqs_is_active(struct soft_irqs *irqs, int index);
+uint32_t soft_irqs_count(const struct soft_device *dev, uint32_t index);
+NST_MUST_CHECK int soft_vfio_set_irqs(struct soft_device *dev, void *arg) EXCLUDES(&dev->lock);
+
+/* An open of a cdev. @bound and @ctx are set before @granted and then stay. */
+struct soft_vfio_file {
+	struct soft_file file;
+	struct soft_device *dev;
+	atomic_bool granted;
+	struct soft_ctx *ctx;
+	struct soft_bound *bound;
+};
+
+NST_MUST_CHECK int soft_vfio_open(struct soft_device *dev, struct soft_file **out);
+ssize_t soft_vfio_pread(struct soft_file *file, void *buf, size_t count, uint64_t offset);
+ssize_t soft_vfio_pwrite(struct soft_file *file, const void *buf, size_t count, uint64_t offset);
+NST_MUST_CHECK int soft_vfio_get_region_info(struct soft_device *dev, void *arg);
+
+static inline struct soft_vfio_file *to_soft_vfio_file(struct soft_file *file)
+{
+	return container_of(file, struct soft_vfio_file, file);
+}
+
+#endif

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* See rig.h. */
+#include "rig.h"
+
+#include "device.h"
+#include "host/soft/soft.h"
+
+#include <fcntl.h>
+#include <linux/pci_regs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* --- hosts ----------------------------------------------------------------------------- */
+
+void rig_add_device(struct rig *rig, bool pasid, char *path, size_t path_size)
+{
+	ok(soft_add_endpoint(rig->host, test_device_create(pasid), path, path_size));
+}
+
+struct rig *rig_create(const struct nst_soft_config *config, bool pasid)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
+
+	rig->has_pasid = pasid;
+	ok(nst_host_soft_create(config, &rig->host));
+	rig_add_device(rig, pasid, rig->path, sizeof(rig->path));
+	rig->iommu = host_open(rig, "/dev/iommu");
+	assert_true(rig->iommu >= 0);
+	rig->dev = host_open(rig, rig->path);
+	assert_true(rig->dev >= 0);
+	ok(bind_device(rig, rig->dev, rig->iommu, &rig->devid));
+	return rig;
+}
+
+void rig_destroy(struct rig *rig)
+{
+	nst_host_destroy(rig->host);
+	free(rig);
+}
+
+int rig_setup(void **state)
+{
+	*state = rig_create(&(struct nst_soft_config){ .synchronous = true, .check = true }, true);
+	return 0;
+}
+
+int rig_setup_no_pasid(void **state)
+{
+	*state = rig_create(&(struct nst_soft_config){ .synchronous = true, .check = true }, false);
+	return 0;
+}
+
+int rig_teardown(void **state)
+{
+	rig_destroy(*state);
+	return 0;
+}
+
+/* --- the seam --------------------------------------------------------------------------- */
+
+int host_open(struct rig *rig, const char *path)
+{
+	return rig->host->ops->open(rig->host, path, O_RDWR | O_CLOEXEC);
+}
+
+int host_close(struct rig *rig, int fd)
+{
+	return rig->host->ops->close(rig->host, fd);
+}
+
+int call(struct rig *rig, int fd, unsigned long request, void *arg)
+{
+	return rig->host->ops->ioctl(rig->host, fd, request, arg);
+}
+
+int iommufd(struct rig *rig, unsigned long request, void *arg)
+{
+	return call(rig, rig->iommu, request, arg);
+}
+
+/* --- iommufd ----------------------------------------------------------------------------- */
+
+int destroy(struct rig *rig, uint32_t id)
+{
+	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
+
+	return iommufd(rig, IOMMU_DESTROY, &cmd);
+}
+
+uint32_t ioas_alloc(struct rig *rig)
+{
+	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
+
+	ok(iommufd(rig, IOMMU_IOAS_ALLOC, &cmd));
+	return cmd.out_ioas_id;
+}
+
+int ioas_map_flags(struct rig *rig, uint32_t ioas, uint64_t va, uint64_t length, uint64_t *iova,
+		   uint32_t flags)
+{
+	struct iommu_ioas_map cmd = { .size = sizeof(cmd),
+				      .flags = flags,
+				      .ioas_id = ioas,
+				      .user_va = va,
+				      .length = length,
+				      .iova = *iova };
+	int ret = iommufd(rig, IOMMU_IOAS_MAP, &cmd);
+
+	if (!ret)
+		*iova = cmd.iova;
+	return ret;
+}
+
+int ioas_map(struct rig *rig, uint32_t ioas, const void *va, uint64_t length, uint64_t iova,
+	     uint32_t perm)
+{
+	return ioas_map_flags(rig, ioas, (uintptr_t)va, length, &iova, perm | FIXED);
+}
+
+int ioas_map_file(struct rig *rig, uint32_t ioas, int fd, uint64_t start, uint64_t length,
+		  uint64_t *iova, uint32_t flags)
+{
+	struct iommu_ioas_map_file cmd = { .size = sizeof(cmd),
+					   .flags = flags,
+					   .ioas_id = ioas,
+					   .fd = fd,
+					   .start = start,
+					   .length = length,
+					   .iova = *iova };
+	int ret = iommufd(rig, IOMMU_IOAS_MAP_FILE, &cmd);
+
+	if (!ret)
+		*iova = cmd.iova;
+	return ret;
+}
+
+int ioas_unmap(struct rig *rig, uint32_t ioas, uint64_t iova, uint64_t *length)
+{
+	struct iommu_ioas_unmap cmd = {
+		.size = sizeof(cmd), .ioas_id = ioas, .iova = iova, .length = *length
+	};
+	int ret = iommufd(rig, IOMMU_IOAS_UNMAP, &cmd);
+
+	if (!ret)
+		*length = cmd.length;
+	return ret;
+}
+
+int ioas_copy(struct rig *rig, uint32_t dst, uint64_t dst_iova, uint32_t src, uint64_t src_iova,
+	      uint64_t length, uint32_t flags)
+{
+	struct iommu_ioas_copy cmd = { .size = sizeof(cmd),
+				       .flags = flags | FIXED,
+				       .dst_ioas_id = dst,
+				       .src_ioas_id = src,
+				       .length = length,
+				       .dst_iova = dst_iova,
+				       .src_iova = src_iova };
+
+	return iommufd(rig, IOMMU_IOAS_COPY, &cmd);
+}
+
+uint32_t ioas_ranges(struct rig *rig, uint32_t ioas, struct iommu_iova_range ranges[4],
+		     uint64_t *alignment)
+{
+	struct iommu_ioas_iova_ranges cmd = { .size = sizeof(cmd),
+					      .ioas_id = ioas,
+					      .num_iovas = 4,
+					      .allowed_iovas = (uintptr_t)ranges };
+
+	ok(iommufd(rig, IOMMU_IOAS_IOVA_RANGES, &cmd));
+	if (alignment)
+		*alignment = cmd.out_iova_alignment;
+	return cmd.num_iovas;
+}
+
+int ioas_allow(struct rig *rig, uint32_t ioas, const struct iommu_iova_range *ranges,
+	       uint32_t count)
+{
+	struct iommu_ioas_allow_iovas cmd = { .size = sizeof(cmd),
+					      .ioas_id = ioas,
+					      .num_iovas = count,
+					      .allowed_iovas = (uintptr_t)ranges };
+
+	return iommufd(rig, IOMMU_IOAS_ALLOW_IOVAS, &cmd);
+}
+
+int hwpt_alloc_data(struct rig *rig, uint32_t dev, uint32_t pt, uint32_t flags, uint32_t type,
+		    const void *data, uint32_t len, uint32_t *out)
+{
+	struct iommu_hwpt_alloc cmd = { .size = sizeof(cmd),
+					.flags = flags,
+					.dev_id = dev,
+					.pt_id = pt,
+					.data_type = type,
+					.data_len = len,
+					.data_uptr = (uintptr_t)data };
+	int ret = iommufd(rig, IOMMU_HWPT_ALLOC, &cmd);
+
+	if (!ret && out)
+		*out = cmd.out_hwpt_id;
+	return ret;
+}
+
+int hwpt_alloc(struct rig *rig, uint32_t dev, uint32_t pt, uint32_t flags, uint32_t *out)
+{
+	return hwpt_alloc_data(rig, dev, pt, flags, IOMMU_HWPT_DATA_NONE, NULL, 0, out);
+}
+
+int hwpt_alloc_nested(struct rig *rig, uint32_t parent, uint32_t flags, uint64_t root,
+		      uint32_t *out)
+{
+	struct iommu_hwpt_vtd_s1 s1 = { .pgtbl_addr = root, .addr_width = 48 };
+
+	return hwpt_alloc_data(rig, rig->devid, parent, flags, IOMMU_HWPT_DATA_VTD_S1, &s1,
+			       sizeof(s1), out);
+}
+
+int invalidate(struct rig *rig, uint32_t hwpt, uint32_t type, const void *entries, uint32_t len,
+	       uint32_t *num)
+{
+	struct iommu_hwpt_invalidate cmd = { .size = sizeof(cmd),
+					     .hwpt_id = hwpt,
+					     .data_uptr = (uintptr_t)entries,
+					     .data_type = type,
+					     .entry_len = len,
+					     .entry_num = *num };
+	int ret = iommufd(rig, IOMMU_HWPT_INVALIDATE, &cmd);
+
+	*num = cmd.entry_num;
+	return ret;
+}
+
+static int flush(struct rig *rig, uint32_t hwpt, uint64_t addr, uint64_t npages)
+{
+	struct iommu_hwpt_vtd_s1_invalidate entry = { .addr = addr, .npages = npages };
+	uint32_t num = 1;
+
+	return invalidate(rig, hwpt, IOMMU_HWPT_INVALIDATE_DATA_VTD_S1, &entry, sizeof(entry),
+			  &num);
+}
+
+int flush_page(struct rig *rig, uint32_t hwpt, uint64_t addr)
+{
+	return flush(rig, hwpt, addr, 1);
+}
+
+int flush_all(struct rig *rig, uint32_t hwpt)
+{
+	return flush(rig, hwpt, 0, UINT64_MAX);
+}
+
+/* --- VFIO --------------------------------------------------------------------------------- */
+
+int bind_device(struct rig *rig, int dev, int iommu, uint32_t *devid)
+{
+	struct vfio_device_bind_iommufd cmd = { .argsz = sizeof(cmd), .iommufd = iommu };
+	int ret = call(rig, dev, VFIO_DEVICE_BIND_IOMMUFD, &cmd);
+
+	if (!ret && devid)
+		*devid = cmd.out_devid;
+	return ret;
+}
+
+int attach(struct rig *rig, uint32_t *pt_id)
+{
+	struct vfio_device_attach_iommufd_pt cmd = { .argsz = sizeof(cmd), .pt_id = *pt_id };
+	int ret = call(rig, rig->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &cmd);
+
+	if (!ret)
+		*pt_id = cmd.pt_id;
+	return ret;
+}
+
+int attach_id(struct rig *rig, uint32_t pt_id)
+{
+	return attach(rig, &pt_id);
+}
+
+int attach_pasid(struct rig *rig, uint32_t pasid, uint32_t pt_id)
+{
+	struct vfio_device_attach_iommufd_pt cmd = { .argsz = sizeof(cmd),
+						     .flags = VFIO_DEVICE_ATTACH_PASID,
+						     .pt_id = pt_id,
+						     .pasid = pasid };
+
+	return call(rig, rig->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &cmd);
+}
+
+int detach(struct rig *rig)
+{
+	struct vfio_device_detach_iommufd_pt cmd = { .argsz = sizeof(cmd) };
+
+	return call(rig, rig->dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &cmd);
+}
+
+int detach_pasid(struct rig *rig, uint32_t pasid)
+{
+	struct vfio_device_detach_iommufd_pt cmd = { .argsz = sizeof(cmd),
+						     .flags = VFIO_DEVICE_DETACH_PASID,
+						     .pasid = pasid };
+
+	return call(rig, rig->dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &cmd);
+}
+
+/* --- the device ---------------------------------------------------------------------------- */
+
+#define CONFIG_OFFSET ((off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40)
+
+uint64_t bar_get(struct rig *rig, unsigned int reg)
+{
+	uint64_t value;
+
+	assert_int_equal(rig->host->ops->pread(rig->host, rig->dev, &value, 8, reg), 8);
+	return value;
+}
+
+void bar_set(struct rig *rig, unsigned int reg, uint64_t value)
+{
+	assert_int_equal(rig->host->ops->pwrite(rig->host, rig->dev, &value, 8, reg), 8);
+}
+
+uint32_t config_get(struct rig *rig, unsigned int offset, unsigned int size)
+{
+	uint32_t value = 0;
+
+	assert_int_equal(
+		rig->host->ops->pread(rig->host, rig->dev, &value, size, CONFIG_OFFSET + offset),
+		size);
+	return value;
+}
+
+void config_set(struct rig *rig, unsigned int offset, unsigned int size, uint32_t value)
+{
+	assert_int_equal(
+		rig->host->ops->pwrite(rig->host, rig->dev, &value, size, CONFIG_OFFSET + offset),
+		size);
+}
+
+void enable_bus_master(struct rig *rig)
+{
+	config_set(rig, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+}
+
+static int dma(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_t go)
+{
+	bar_set(rig, REG_PASID, pasid);
+	bar_set(rig, REG_IOVA, iova);
+	bar_set(rig, REG_GO, go);
+	return (int)(int64_t)bar_get(rig, REG_STATUS);
+}
+
+int dma_read(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_t *value)
+{
+	int ret = dma(rig, pasid, iova, 1);
+
+	*value = bar_get(rig, REG_VALUE);
+	return ret;
+}
+
+int dma_write(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_t value)
+{
+	bar_set(rig, REG_VALUE, value);
+	return dma(rig, pasid, iova, 2);
+}
+
+/* --- a guest --------------------------------------------------------------------------------- */
+
+#define PTE_ALL 0x7ULL /* present, writable, user */
+
+void guest_init(struct guest *guest, uint64_t size)
+{
+	*guest = (struct guest){ .size = size, .next_table = size };
+	guest->memory =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(guest->memory, MAP_FAILED);
+}
+
+void guest_fini(struct guest *guest)
+{
+	munmap(guest->memory, guest->size);
+}
+
+uint64_t guest_table(struct guest *guest)
+{
+	guest->next_table -= PAGE;
+	return guest->next_table;
+}
+
+static _Atomic uint64_t *leaf_of(struct guest *guest, uint64_t root, uint64_t iova)
+{
+	uint64_t table = root;
+
+	for (int level = 3; level > 0; level--) {
+		_Atomic uint64_t *entries = (void *)(guest->memory + table);
+		_Atomic uint64_t *entry = &entries[iova >> (12 + 9 * level) & 511];
+
+		if (!*entry)
+			*entry = guest_table(guest) | PTE_ALL;
+		table = *entry & ~0xfffULL;
+	}
+	return (_Atomic uint64_t *)(void *)(guest->memory + table) + (iova >> 12 & 511);
+}
+
+void guest_map(struct guest *guest, uint64_t root, uint64_t iova, uint64_t gpa)
+{
+	*leaf_of(guest, root, iova) = gpa | PTE_ALL;
+}
+
+void guest_unmap(struct guest *guest, uint64_t root, uint64_t iova)
+{
+	*leaf_of(guest, root, iova) = 0;
+}

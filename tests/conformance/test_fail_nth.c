@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * A whole life of a device - host, bind, address spaces, domains, attachments of RID and
+ * PASIDs, replace - with the 1st, 2nd, 3rd, ... allocation failing. After every failure
+ * the step that failed has changed nothing (it succeeds when repeated), and at the end
+ * everything can be given back. Leaks show under the address sanitizer.
+ */
+#include "rig.h"
+
+#include "base/alloc.h"
+#include "device.h"
+#include "host/soft/soft.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct scene {
+	struct rig rig;
+	unsigned int failures;
+	int fd;
+	uint32_t ioas, other, parent, nested_a, nested_b, plain;
+};
+
+static uint8_t memory[8 * PAGE] __attribute__((aligned(4096)));
+
+/*
+ * Do @step until it succeeds. While the sweep's failure is armed it may fail once, with
+ * -ENOMEM; whatever it left behind then is what the second try meets.
+ */
+#define STEP(scene, step)                                       \
+	do {                                                    \
+		int ret__ = (step);                             \
+		if (ret__ == -ENOMEM) {                         \
+			assert_int_equal(alloc_fail_left(), 0); \
+			(scene)->failures++;                    \
+			ret__ = (step);                         \
+		}                                               \
+		assert_int_equal(ret__ < 0 ? ret__ : 0, 0);     \
+	} while (0)
+
+static int try_open(struct rig *rig, const char *path, int *fd)
+{
+	*fd = host_open(rig, path);
+	return *fd < 0 ? *fd : 0;
+}
+
+static int try_ioas(struct rig *rig, uint32_t *id)
+{
+	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
+	int ret = iommufd(rig, IOMMU_IOAS_ALLOC, &cmd);
+
+	if (!ret)
+		*id = cmd.out_ioas_id;
+	return ret;
+}
+
+static void build(struct scene *s)
+{
+	const struct nst_soft_config config = { .synchronous = true, .check = true };
+	struct rig *rig = &s->rig;
+	struct endpoint *ep;
+
+	STEP(s, nst_host_soft_create(&config, &rig->host));
+	ep = test_device_create(true);
+	STEP(s, soft_add_endpoint(rig->host, ep, rig->path, sizeof(rig->path)));
+	STEP(s, try_open(rig, "/dev/iommu", &rig->iommu));
+	STEP(s, try_open(rig, rig->path, &rig->dev));
+	STEP(s, bind_device(rig, rig->dev, rig->iommu, &rig->devid));
+	assert_int_equal(rig->devid, 1);
+	STEP(s, try_ioas(rig, &s->ioas));
+	STEP(s, try_ioas(rig, &s->other));
+	for (uint64_t i = 0; i < 40; i++)
+		STEP(s, ioas_map(rig, s->ioas, memory, 8 * PAGE, i * 16 * PAGE, RW));
+	STEP(s, ioas_copy(rig, s->other, 0x100000, s->ioas, PAGE, 2 * PAGE, RW));
+	for (uint64_t i = 0; i < 20; i++) {
+		uint64_t iova = 0x1000000 + i * PAGE;
+
+		STEP(s, ioas_map_file(rig, s->ioas, s->fd, 0, PAGE, &iova, RW | FIXED));
+	}
+}
+
+static void connect_device(struct scene *s)
+{
+	struct rig *rig = &s->rig;
+	const struct iommu_iova_range allowed = { 0, 0xffffff };
+	uint64_t value;
+
+	STEP(s, ioas_allow(rig, s->other, &allowed, 1));
+	STEP(s, hwpt_alloc(rig, rig->devid, s->ioas, NEST | PASID, &s->parent));
+	STEP(s, hwpt_alloc(rig, rig->devid, s->other, PASID, &s->plain));
+	STEP(s, hwpt_alloc_nested(rig, s->parent, PASID, 0x1000, &s->nested_a));
+	STEP(s, hwpt_alloc_nested(rig, s->parent, PASID, 0x2000, &s->nested_b));
+	STEP(s, attach_id(rig, s->other)); /* an automatic domain */
+	STEP(s, attach_id(rig, s->nested_a));
+	for (uint32_t pasid = 1; pasid <= 6; pasid++)
+		STEP(s, attach_pasid(rig, pasid * 1000, s->nested_b));
+	STEP(s, attach_id(rig, s->parent));
+	STEP(s, attach_pasid(rig, 1000, s->plain));
+	enable_bus_master(rig);
+	ok(dma_write(rig, NO_PASID, 0x1000, 0x1234));
+	ok(dma_read(rig, 1000, 0x100000, &value));
+	assert_int_equal(value, 0x1234);
+}
+
+/* How many domain ids are taken, the two reserved ones aside. */
+static int dids_in_use(struct nst_host *host)
+{
+	struct soft_host *soft = to_soft_host(host);
+	int count = -SOFT_FIRST_DID;
+
+	mutex_lock(&soft->did_lock);
+	for (size_t i = 0; i < ARRAY_SIZE(soft->dids); i++)
+		count += __builtin_popcountll(soft->dids[i]);
+	mutex_unlock(&soft->did_lock);
+	return count;
+}
+
+/* Every hold is given back: each object goes in one try. */
+static void take_down(struct scene *s)
+{
+	struct rig *rig = &s->rig;
+	struct iommu_iova_range got[4];
+
+	ok(detach(rig));
+	for (uint32_t pasid = 1; pasid <= 6; pasid++)
+		ok(detach_pasid(rig, pasid * 1000));
+	assert_int_equal(ioas_ranges(rig, s->ioas, got, NULL), 1);
+	ok(destroy(rig, s->nested_a));
+	ok(destroy(rig, s->nested_b));
+	ok(destroy(rig, s->parent));
+	ok(destroy(rig, s->plain));
+	ok(destroy(rig, s->ioas));
+	ok(destroy(rig, s->other));
+	assert_int_equal(ioas_alloc(rig), 2); /* no id was lost */
+	assert_int_equal(dids_in_use(rig->host), 0);
+}
+
+static void everything(void **state)
+{
+	unsigned int nth = 0;
+	bool fired;
+
+	do {
+		struct scene s = { .fd = memfd_create("sweep", MFD_CLOEXEC) };
+
+		assert_int_equal(ftruncate(s.fd, PAGE), 0);
+		alloc_fail_nth(++nth);
+		build(&s);
+		connect_device(&s);
+		fired = !alloc_fail_left();
+		alloc_fail_nth(0);
+		take_down(&s);
+		if (fired)
+			assert_int_equal(s.failures, 1);
+		nst_host_destroy(s.rig.host);
+		close(s.fd);
+		assert_true(nth < 10000);
+	} while (fired);
+	assert_true(nth > 100);
+	print_message("# %u allocations\n", nth - 1);
+}
+
+/* The same, but after the failure everything is torn down at once. */
+static void abandon(void **state)
+{
+	for (unsigned int nth = 1; nth < 200; nth++) {
+		const struct nst_soft_config config = { .synchronous = true };
+		struct rig rig = { 0 };
+		uint32_t ioas, parent, nested;
+		struct endpoint *ep;
+
+		alloc_fail_nth(nth);
+		if (nst_host_soft_create(&config, &rig.host))
+			continue;
+		ep = test_device_create(true);
+		if (soft_add_endpoint(rig.host, ep, rig.path, sizeof(rig.path)))
+			endpoint_destroy(ep);
+		else if (!try_open(&rig, "/dev/iommu", &rig.iommu) &&
+			 !try_open(&rig, rig.path, &rig.dev) &&
+			 !bind_device(&rig, rig.dev, rig.iommu, &rig.devid) &&
+			 !try_ioas(&rig, &ioas) && !ioas_map(&rig, ioas, memory, PAGE, 0, RW) &&
+			 !hwpt_alloc(&rig, rig.devid, ioas, NEST | PASID, &parent) &&
+			 !hwpt_alloc_nested(&rig, parent, PASID, 0, &nested) &&
+			 !attach_id(&rig, nested) && !attach_pasid(&rig, 1, nested))
+			assert_int_not_equal(alloc_fail_left(), 0);
+		nst_host_destroy(rig.host);
+	}
+	alloc_fail_nth(0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(everything),
+		cmocka_unit_test(abandon),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

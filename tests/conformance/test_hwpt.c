@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * GET_HW_INFO, HWPT_ALLOC and HWPT_INVALIDATE with Intel VT-d: which flags and data go,
+ * and in which order the rest is refused. Expected values: traces of Linux 7.2 with the
+ * VT-d driver. Dirty tracking is claimed by no unit here, so its flag is refused.
+ */
+#include "rig.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+static void hw_info(void **state)
+{
+	struct rig *rig = *state;
+	struct iommu_hw_info_vtd vtd = { 0 };
+	struct iommu_hw_info cmd = { .size = sizeof(cmd),
+				     .dev_id = rig->devid,
+				     .data_len = sizeof(vtd),
+				     .data_uptr = (uintptr_t)&vtd };
+	uint8_t big[64];
+
+	ok(iommufd(rig, IOMMU_GET_HW_INFO, &cmd));
+	assert_int_equal(cmd.out_data_type, IOMMU_HW_INFO_TYPE_INTEL_VTD);
+	assert_int_equal(cmd.data_len, sizeof(vtd));
+	assert_int_equal(cmd.out_max_pasid_log2, rig->has_pasid ? 20 : 0);
+	assert_int_equal(
+		cmd.out_capabilities & ~(uint64_t)IOMMU_HW_CAP_DIRTY_TRACKING,
+		IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED |
+			(rig->has_pasid ? IOMMU_HW_CAP_PCI_PASID_EXEC | IOMMU_HW_CAP_PCI_PASID_PRIV
+					: 0));
+	assert_int_equal(vtd.flags, 1);
+	assert_true(vtd.ecap_reg >> 26 & 1); /* nesting */
+	assert_true(vtd.ecap_reg >> 43 & 1); /* scalable mode */
+
+	/* a longer buffer ends in zeros, a shorter one is filled as far as it goes */
+	memset(big, 0xaa, sizeof(big));
+	cmd.data_len = sizeof(big);
+	cmd.data_uptr = (uintptr_t)big;
+	ok(iommufd(rig, IOMMU_GET_HW_INFO, &cmd));
+	assert_int_equal(cmd.data_len, sizeof(vtd));
+	assert_memory_equal(big, &vtd, sizeof(vtd));
+	for (size_t i = sizeof(vtd); i < sizeof(big); i++)
+		assert_int_equal(big[i], 0);
+	memset(big, 0xaa, sizeof(big));
+	cmd.data_len = 8;
+	ok(iommufd(rig, IOMMU_GET_HW_INFO, &cmd));
+	assert_int_equal(cmd.data_len, sizeof(vtd));
+	assert_int_equal(big[8], 0xaa);
+
+	cmd.data_uptr = 0;
+	cmd.data_len = 8;
+	err(EFAULT, iommufd(rig, IOMMU_GET_HW_INFO, &cmd));
+	cmd.data_len = 0;
+	cmd.in_data_type = IOMMU_HW_INFO_TYPE_ARM_SMMUV3;
+	ok(iommufd(rig, IOMMU_GET_HW_INFO, &cmd)); /* without the flag it is not looked at */
+	cmd.data_len = 0;
+	cmd.in_data_type = IOMMU_HW_INFO_TYPE_ARM_SMMUV3;
+	cmd.flags = IOMMU_HW_INFO_FLAG_INPUT_TYPE;
+	err(EOPNOTSUPP, iommufd(rig, IOMMU_GET_HW_INFO, &cmd));
+	cmd.in_data_type = IOMMU_HW_INFO_TYPE_INTEL_VTD;
+	ok(iommufd(rig, IOMMU_GET_HW_INFO, &cmd));
+	cmd.dev_id = ioas_alloc(rig);
+	err(ENOENT, iommufd(rig, IOMMU_GET_HW_INFO, &cmd));
+	cmd.dev_id = 0;
+	err(ENOENT, iommufd(rig, IOMMU_GET_HW_INFO, &cmd));
+	cmd.__reserved[2] = 1;
+	err(EOPNOTSUPP, iommufd(rig, IOMMU_GET_HW_INFO, &cmd));
+	cmd.__reserved[2] = 0;
+	cmd.flags = 2;
+	err(EOPNOTSUPP, iommufd(rig, IOMMU_GET_HW_INFO, &cmd));
+}
+
+/* All sixteen combinations and an unknown flag. */
+static void paging_flags(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t ioas = ioas_alloc(rig), hwpt;
+
+	for (uint32_t flags = 0; flags <= 0x10; flags++) {
+		int ret = hwpt_alloc(rig, rig->devid, ioas, flags, &hwpt);
+
+		if (flags > 0xf || (flags & DIRTY) || (flags & (NEST | FAULT)) == (NEST | FAULT))
+			assert_int_equal(ret, -EOPNOTSUPP);
+		else if (flags & FAULT)
+			assert_int_equal(ret, -ENOENT); /* there is no fault queue 0 */
+		else
+			assert_int_equal(ret, 0);
+		if (!ret)
+			ok(destroy(rig, hwpt));
+	}
+	ok(destroy(rig, ioas)); /* the refused ones hold nothing */
+}
+
+static void alloc_errors_in_order(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t ioas = ioas_alloc(rig), hwpt;
+	struct iommu_hwpt_vtd_s1 s1 = { .addr_width = 48 };
+	struct iommu_hwpt_alloc cmd = {
+		.size = sizeof(cmd), .dev_id = rig->devid, .pt_id = ioas, .__reserved = 1
+	};
+
+	err(EOPNOTSUPP, iommufd(rig, IOMMU_HWPT_ALLOC, &cmd));
+	cmd.__reserved = 0;
+	cmd.__reserved2 = 1; /* nobody checks it */
+	ok(iommufd(rig, IOMMU_HWPT_ALLOC, &cmd));
+	cmd.size = 24;
+	ok(iommufd(rig, IOMMU_HWPT_ALLOC, &cmd));
+	cmd.size = 23;
+	err(EINVAL, iommufd(rig, IOMMU_HWPT_ALLOC, &cmd));
+
+	err(EINVAL, hwpt_alloc_data(rig, rig->devid, ioas, 0, 0, &s1, 4, &hwpt));
+	err(EINVAL, hwpt_alloc_data(rig, rig->devid, ioas, 0, 1, &s1, 0, &hwpt));
+	err(EINVAL, hwpt_alloc_data(rig, 99, ioas, 0, 1, &s1, 0, &hwpt));
+	err(ENOENT, hwpt_alloc(rig, 99, ioas, 0, &hwpt));
+	err(ENOENT, hwpt_alloc(rig, ioas, ioas, 0, &hwpt));
+	err(ENOENT, hwpt_alloc(rig, 99, 99, 0x10, &hwpt));
+	err(EINVAL, hwpt_alloc(rig, rig->devid, 99, 0x10, &hwpt));
+	err(EINVAL, hwpt_alloc(rig, rig->devid, rig->devid, 0, &hwpt));
+	err(EOPNOTSUPP, hwpt_alloc_data(rig, rig->devid, ioas, 0, 1, &s1, sizeof(s1), &hwpt));
+	err(EOPNOTSUPP, hwpt_alloc_data(rig, rig->devid, ioas, NEST, 1, &s1, sizeof(s1), &hwpt));
+}
+
+static void apertures(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t plain = ioas_alloc(rig), nest = ioas_alloc(rig), hwpt;
+	struct iommu_iova_range got[4];
+	uint64_t alignment;
+
+	ok(hwpt_alloc(rig, rig->devid, plain, 0, &hwpt));
+	ok(hwpt_alloc(rig, rig->devid, nest, NEST | PASID, &hwpt));
+	assert_int_equal(ioas_ranges(rig, plain, got, &alignment), 1);
+	assert_int_equal(got[0].last, 0x7fffffffffff);
+	assert_int_equal(alignment, PAGE);
+	assert_int_equal(ioas_ranges(rig, nest, got, &alignment), 1);
+	assert_int_equal(got[0].last, 0xffffffffffff);
+	ok(destroy(rig, hwpt));
+	assert_int_equal(ioas_ranges(rig, nest, got, &alignment), 1);
+	assert_int_equal(got[0].last, UINT64_MAX);
+}
+
+/* A nesting parent takes no read-only mapping, whoever comes first. */
+static void parents_refuse_read_only(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t ioas = ioas_alloc(rig), parent;
+	uint64_t length = PAGE;
+	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ok(ioas_map(rig, ioas, page, PAGE, 0x1000, RO));
+	err(EINVAL, hwpt_alloc(rig, rig->devid, ioas, NEST, &parent));
+	ok(hwpt_alloc(rig, rig->devid, ioas, 0, &parent));
+	ok(destroy(rig, parent));
+	ok(ioas_unmap(rig, ioas, 0x1000, &length));
+	ok(hwpt_alloc(rig, rig->devid, ioas, NEST, &parent));
+	err(EINVAL, ioas_map(rig, ioas, page, PAGE, 0x1000, RO));
+	ok(ioas_map(rig, ioas, page, PAGE, 0x1000, RW));
+	ok(ioas_map(rig, ioas, page, PAGE, 0x2000, WO));
+	munmap(page, PAGE);
+}
+
+static void nested_alloc(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t ioas = ioas_alloc(rig), parent, plain, nested, auto_hwpt = ioas_alloc(rig),
+		 d = rig->devid;
+	struct iommu_hwpt_vtd_s1 s1 = { .addr_width = 48 };
+
+	ok(hwpt_alloc(rig, d, ioas, NEST | PASID, &parent));
+	ok(hwpt_alloc(rig, d, ioas, 0, &plain));
+	ok(attach(rig, &auto_hwpt));
+	ok(hwpt_alloc_nested(rig, parent, 0, 0, &nested));
+	ok(hwpt_alloc_nested(rig, parent, PASID, 0, NULL));
+	err(ENOENT, hwpt_alloc_nested(rig, parent, FAULT, 0, NULL));
+	err(EOPNOTSUPP, hwpt_alloc_nested(rig, parent, DIRTY, 0, NULL));
+	err(EOPNOTSUPP, hwpt_alloc_nested(rig, parent, NEST, 0, NULL));
+	err(EOPNOTSUPP, hwpt_alloc_data(rig, d, parent, 0, 2, &s1, sizeof(s1), NULL));
+	err(EOPNOTSUPP, hwpt_alloc_data(rig, d, parent, 0, 99, &s1, sizeof(s1), NULL));
+	err(EOPNOTSUPP, hwpt_alloc(rig, d, parent, 0, NULL));
+	for (uint32_t len = 20; len <= 32; len++)
+		if (len != sizeof(s1))
+			err(EINVAL, hwpt_alloc_data(rig, d, parent, 0, 1, &s1, len, NULL));
+	err(EFAULT, hwpt_alloc_data(rig, d, parent, 0, 1, NULL, sizeof(s1), NULL));
+	err(EINVAL, hwpt_alloc_nested(rig, plain, 0, 0, NULL));
+	err(EINVAL, hwpt_alloc_nested(rig, auto_hwpt, 0, 0, NULL));
+	err(EINVAL, hwpt_alloc_nested(rig, nested, 0, 0, NULL));
+}
+
+/* Whether a first-stage table can be used is decided when it is attached. */
+static void nested_checked_at_attach(void **state)
+{
+	struct rig *rig = *state;
+	static const struct {
+		uint64_t flags, root;
+		uint32_t width, reserved;
+		int result;
+	} cases[] = {
+		{ 0, 0, 39, 0, -EINVAL },
+		{ 0, 0, 57, 0, -EINVAL },
+		{ 0, 0, 0, 0, -EINVAL },
+		{ 0, 0, 48, 1, 0 },
+		{ 8, 0, 48, 0, 0 },
+		{ IOMMU_VTD_S1_SRE, 0, 48, 0, 0 },
+		{ IOMMU_VTD_S1_WPE, 0, 48, 0, 0 },
+		{ 7, 0x123, 48, 0, 0 },
+	};
+	uint32_t ioas = ioas_alloc(rig), parent, nested;
+
+	ok(hwpt_alloc(rig, rig->devid, ioas, NEST, &parent));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct iommu_hwpt_vtd_s1 s1 = { .flags = cases[i].flags,
+						.pgtbl_addr = cases[i].root,
+						.addr_width = cases[i].width,
+						.__reserved = cases[i].reserved };
+
+		ok(hwpt_alloc_data(rig, rig->devid, parent, 0, 1, &s1, sizeof(s1), &nested));
+		assert_int_equal(attach_id(rig, nested), cases[i].result);
+		assert_int_equal(destroy(rig, nested), cases[i].result ? 0 : -EBUSY);
+		ok(detach(rig));
+		assert_int_equal(destroy(rig, nested), cases[i].result ? -ENOENT : 0);
+	}
+	ok(destroy(rig, parent));
+}
+
+static void invalidate_errors(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t ioas = ioas_alloc(rig), parent, nested, num;
+	struct iommu_hwpt_vtd_s1_invalidate e[3] = { { .addr = 0x1000, .npages = 1 },
+						     { .addr = 0x2000, .npages = 1 },
+						     { .addr = 0x3000, .npages = 1 } };
+	struct nst_soft_stats before, after;
+
+	ok(hwpt_alloc(rig, rig->devid, ioas, NEST, &parent));
+	ok(hwpt_alloc_nested(rig, parent, 0, 0, &nested));
+#define INV(id, type, ptr, len, n) (num = (n), invalidate(rig, (id), (type), (ptr), (len), &num))
+	for (int attached = 0; attached < 2; attached++) {
+		ok(INV(nested, 0, e, 24, 3));
+		assert_int_equal(num, 3);
+		err(ENOENT, INV(99, 0, e, 24, 1));
+		assert_int_equal(num, 0);
+		err(EINVAL, INV(parent, 0, e, 24, 1));
+		err(EINVAL, INV(ioas, 0, e, 24, 1));
+		err(EINVAL, INV(rig->devid, 0, e, 24, 1));
+		ok(INV(nested, 0, NULL, 0, 0));
+		err(EINVAL, INV(nested, 1, NULL, 0, 0));
+		err(EINVAL, INV(nested, 1, e, 24, 1));
+		assert_int_equal(num, 0);
+		err(EINVAL, INV(nested, 0, e, 16, 1));
+		err(EINVAL, INV(nested, 0, e, 32, 1));
+		err(EINVAL, INV(nested, 0, NULL, 24, 1));
+		err(EINVAL, INV(nested, 0, e, 0, 1));
+		err(EINVAL, INV(nested, 0, e, 4097, 1));
+		err(EINVAL, INV(nested, 0, e, 24, (1 << 19) + 1));
+		assert_int_equal(num, 0);
+		err(EFAULT, INV(nested, 0, (void *)BAD_POINTER, 24, 2));
+		assert_int_equal(num, 0);
+		e[1].flags = 2;
+		err(EOPNOTSUPP, INV(nested, 0, e, 24, 3));
+		assert_int_equal(num, 1);
+		e[1].flags = IOMMU_VTD_INV_FLAGS_LEAF;
+		e[1].__reserved = 1;
+		err(EOPNOTSUPP, INV(nested, 0, e, 24, 3));
+		assert_int_equal(num, 1);
+		e[1].__reserved = 0;
+		e[2].addr = 0x3800;
+		err(EINVAL, INV(nested, 0, e, 24, 3));
+		assert_int_equal(num, 2);
+		e[2] = (struct iommu_hwpt_vtd_s1_invalidate){ .addr = 0x1000,
+							      .npages = UINT64_MAX };
+		err(EINVAL, INV(nested, 0, e, 24, 3));
+		assert_int_equal(num, 2);
+		e[2].addr = 0;
+		ok(INV(nested, 0, e, 24, 3));
+		e[2] = (struct iommu_hwpt_vtd_s1_invalidate){ .addr = 0x3000,
+							      .npages = 1ULL << 52 };
+		ok(INV(nested, 0, e, 24, 3));
+		e[2].npages = 0;
+		ok(INV(nested, 0, e, 24, 3));
+		e[1].flags = 0;
+		ok(attach_id(rig, nested));
+	}
+	nst_soft_get_stats(rig->host, &before);
+	ok(INV(nested, 0, e, 24, 3));
+	nst_soft_get_stats(rig->host, &after);
+	assert_int_equal(after.invalidate_calls - before.invalidate_calls, 1);
+	assert_int_equal(after.invalidate_entries - before.invalidate_entries, 3);
+	assert_int_equal(after.nested_hwpts, 1);
+}
+
+/* An array longer than what is copied at once, with a hole in the middle. */
+static void invalidate_long_arrays(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t ioas = ioas_alloc(rig), parent, nested, num = 500;
+	uint8_t *pages =
+		mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct iommu_hwpt_vtd_s1_invalidate *e = (void *)pages;
+
+	ok(hwpt_alloc(rig, rig->devid, ioas, NEST, &parent));
+	ok(hwpt_alloc_nested(rig, parent, 0, 0, &nested));
+	ok(invalidate(rig, nested, 0, e, 24, &num));
+	assert_int_equal(num, 500);
+	ok(mprotect(pages + 2 * PAGE, PAGE, PROT_NONE));
+	err(EFAULT, invalidate(rig, nested, 0, e, 24, &num));
+	assert_int_equal(num, 2 * PAGE / 24);
+	munmap(pages, 4 * PAGE);
+}
+
+static int get_dirty(struct rig *rig, uint32_t id, uint32_t flags, uint64_t iova, uint64_t length,
+		     uint64_t page_size)
+{
+	struct iommu_hwpt_get_dirty_bitmap cmd = { .size = sizeof(cmd),
+						   .hwpt_id = id,
+						   .flags = flags,
+						   .iova = iova,
+						   .length = length,
+						   .page_size = page_size };
+
+	return iommufd(rig, IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd);
+}
+
+static void dirty_tracking(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t ioas = ioas_alloc(rig), hwpt;
+	struct iommu_hwpt_set_dirty_tracking cmd = { .size = sizeof(cmd), .__reserved = 1 };
+
+	ok(hwpt_alloc(rig, rig->devid, ioas, 0, &hwpt));
+	cmd.hwpt_id = hwpt;
+	err(EOPNOTSUPP, iommufd(rig, IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd));
+	cmd.flags = 2;
+	err(EOPNOTSUPP, iommufd(rig, IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd));
+	cmd.flags = 0;
+	cmd.hwpt_id = ioas;
+	err(ENOENT, iommufd(rig, IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd));
+	err(EOPNOTSUPP, get_dirty(rig, hwpt, 2, 0, PAGE, PAGE));
+	err(ENOENT, get_dirty(rig, ioas, 0, 0, PAGE, PAGE));
+	err(EOVERFLOW, get_dirty(rig, hwpt, 0, 0, 0, PAGE));
+	err(EOVERFLOW, get_dirty(rig, hwpt, 0, UINT64_MAX - 5, PAGE, PAGE));
+	err(EINVAL, get_dirty(rig, hwpt, 0, 1, PAGE, PAGE));
+	err(EINVAL, get_dirty(rig, hwpt, 0, 0, PAGE, 0));
+	err(EINVAL, get_dirty(rig, hwpt, 0, 0, 4 * PAGE, 0x3000));
+	err(EOPNOTSUPP, get_dirty(rig, hwpt, 0, 0, PAGE, PAGE));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(hw_info),
+		cmocka_unit_test_setup_teardown(hw_info, rig_setup_no_pasid, rig_teardown),
+		TEST(paging_flags),
+		TEST(alloc_errors_in_order),
+		TEST(apertures),
+		TEST(parents_refuse_read_only),
+		TEST(nested_alloc),
+		TEST(nested_checked_at_attach),
+		TEST(invalidate_errors),
+		TEST(invalidate_long_arrays),
+		TEST(dirty_tracking),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

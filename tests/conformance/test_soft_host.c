@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The software host's own interface: devices from a description, counters, the lost
+ * invalidation that the sanitizer must find. Only for this host.
+ */
+#include "rig.h"
+
+#include <linux/pci_regs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void no_such_device(void **state)
+{
+	struct rig *rig = *state;
+	char path[64] = "", *text = NULL;
+
+	err(EINVAL, nst_soft_add_device(rig->host, "toaster", path, sizeof(path), &text));
+	assert_non_null(text);
+	assert_true(strstr(text, "toaster") != NULL);
+	free(text);
+	err(EINVAL, nst_soft_add_device(rig->host, "toaster", path, sizeof(path), NULL));
+	err(ENOENT, nst_soft_add_device(rig->host, "nvme,file=/nonexistent/disk", path,
+					sizeof(path), &text));
+	assert_non_null(text);
+	free(text);
+	assert_string_equal(path, "");
+}
+
+/* The disk's file without a name: nothing stays behind if the test dies. */
+static void disk_description(char *out, size_t size)
+{
+	int fd = memfd_create("disk", 0);
+
+	ok(ftruncate(fd, 1 << 20));
+	snprintf(out, size, "nvme,file=/proc/self/fd/%d", fd);
+}
+
+static void nvme_is_plugged_in(void **state)
+{
+	struct rig *rig = *state, disk = *rig;
+	char description[64], tiny[8], *text = NULL;
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+
+	disk_description(description, sizeof(description));
+	err(EINVAL, nst_soft_add_device(rig->host, description, tiny, sizeof(tiny), &text));
+	assert_non_null(text);
+	free(text);
+	ok(nst_soft_add_device(rig->host, description, disk.path, sizeof(disk.path), &text));
+	assert_string_equal(disk.path, "/dev/vfio/devices/vfio1");
+	disk.dev = host_open(&disk, disk.path);
+	ok(bind_device(&disk, disk.dev, rig->iommu, &disk.devid));
+	ok(call(&disk, disk.dev, VFIO_DEVICE_GET_INFO, &info));
+	assert_int_equal(info.flags, VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET);
+	assert_int_equal(config_get(&disk, PCI_CLASS_REVISION, 4) >> 8, 0x010802);
+	assert_int_not_equal(bar_get(&disk, 0), 0); /* CAP */
+	ok(call(&disk, disk.dev, VFIO_DEVICE_RESET, NULL));
+}
+
+static void counters(void **state)
+{
+	struct rig *rig = *state;
+	static uint8_t page[PAGE] __attribute__((aligned(4096)));
+	struct nst_soft_stats stats, zero = { 0 };
+	uint32_t ioas = ioas_alloc(rig);
+	uint64_t value;
+
+	nst_soft_get_stats(rig->host, &stats);
+	assert_memory_equal(&stats, &zero, sizeof(zero));
+	ok(ioas_map(rig, ioas, page, PAGE, 0x1000, RW));
+	ok(attach_id(rig, ioas));
+	enable_bus_master(rig);
+	ok(dma_write(rig, NO_PASID, 0x1000, 1));
+	ok(dma_read(rig, NO_PASID, 0x1000, &value));
+	err(EFAULT, dma_read(rig, NO_PASID, 0x9000, &value));
+	nst_soft_get_stats(rig->host, &stats);
+	assert_int_equal(stats.dma_write_bytes, 8);
+	assert_int_equal(stats.dma_read_bytes, 8);
+	assert_int_equal(stats.faults, 1);
+	assert_int_equal(stats.nested_hwpts, 0);
+}
+
+static void lost_invalidation_is_found(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t ioas = ioas_alloc(rig), parent, nested;
+	struct nst_soft_stats stats;
+	struct guest guest;
+	uint64_t root;
+
+	guest_init(&guest, 1 << 20);
+	root = guest_table(&guest);
+	guest_map(&guest, root, 0x5000, 0x2000);
+	ok(ioas_map(rig, ioas, guest.memory, guest.size, 0, RW));
+	ok(hwpt_alloc(rig, rig->devid, ioas, NEST, &parent));
+	ok(hwpt_alloc_nested(rig, parent, 0, root, &nested));
+	ok(attach_id(rig, nested));
+	enable_bus_master(rig);
+	nst_soft_drop_invalidation(rig->host, 16);
+	for (uint64_t i = 0; i < 2; i++) { /* the second is lost: 16 bytes are written by then */
+		ok(dma_write(rig, NO_PASID, 0x5000, i));
+		guest_map(&guest, root, 0x5000, 0x3000 + i * PAGE);
+		ok(flush_page(rig, nested, 0x5000));
+	}
+	nst_soft_get_stats(rig->host, &stats);
+	assert_int_equal(stats.stale_hits, 0);
+	ok(dma_write(rig, NO_PASID, 0x5000, 2));
+	assert_int_equal(guest.memory[0x3000], 2); /* where it no longer should go */
+	assert_int_equal(guest.memory[0x4000], 0);
+	nst_soft_get_stats(rig->host, &stats);
+	assert_int_equal(stats.stale_hits, 1);
+	assert_int_equal(stats.nested_hwpts, 1);
+	ok(flush_page(rig, nested, 0x5000)); /* only one was lost */
+	ok(dma_write(rig, NO_PASID, 0x5000, 3));
+	assert_int_equal(guest.memory[0x4000], 3);
+	nst_host_destroy(rig->host);
+	rig->host = NULL;
+	guest_fini(&guest);
+}
+
+static void many_devices(void **state)
+{
+	struct rig *rig = *state, other = *rig;
+	uint32_t ioas = ioas_alloc(rig);
+	static uint8_t page[PAGE] __attribute__((aligned(4096)));
+
+	ok(ioas_map(rig, ioas, page, PAGE, 0x1000, RW));
+	for (int i = 1; i < 70; i++) { /* onto the third bus */
+		rig_add_device(rig, true, other.path, sizeof(other.path));
+		other.dev = host_open(&other, other.path);
+		ok(bind_device(&other, other.dev, rig->iommu, &other.devid));
+		enable_bus_master(&other);
+		err(EFAULT, dma_write(&other, NO_PASID, 0x1000, 1));
+		ok(attach_id(&other, ioas));
+		ok(dma_write(&other, NO_PASID, 0x1000, (uint64_t)i));
+		assert_int_equal(page[0], i);
+	}
+	assert_string_equal(other.path, "/dev/vfio/devices/vfio69");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(no_such_device), TEST(nvme_is_plugged_in),
+		TEST(counters),	      TEST(lost_invalidation_is_found),
+		TEST(many_devices),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
