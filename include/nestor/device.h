@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A VFIO device passed through to a VM: configuration space, BARs, interrupts,
+ * reset. What its DMA is translated with is decided by the vIOMMU it is put behind
+ * (viommu.h); until then it reaches the guest's memory untranslated.
+ */
+#ifndef NESTOR_DEVICE_H
+#define NESTOR_DEVICE_H
+
+#include <nestor/vm.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct nst_device;
+
+/**
+ * struct nst_device_config - how to open a device.
+ * @path: its VFIO cdev, "/dev/vfio/devices/vfio0".
+ * @hide_msix: take the MSI-X capability out of the list the guest sees, for a VMM
+ *	that cannot unplug a device that has it (QEMU 11.1's vfio-user client).
+ */
+struct nst_device_config {
+	const char *path;
+	bool hide_msix;
+};
+
+/** One region, indexed as VFIO_PCI_*_REGION_INDEX. @size 0: not there. */
+struct nst_device_region {
+	uint64_t size;
+	uint32_t flags; /* VFIO_REGION_INFO_FLAG_* */
+};
+
+/**
+ * nst_device_open() - bind the device to the VM's iommufd and attach it to a nesting
+ * parent over the VM's memory: an existing one that takes it, else a new one with the
+ * flags the host's IOMMU can combine.
+ * Errors: -EPERM (the host cannot isolate its interrupts, or has given it to another),
+ * -EOPNOTSUPP (no nested translation on this host), -ENOMEM, or what open(2) and the
+ * ioctls give.
+ */
+NST_MUST_CHECK NST_API int nst_device_open(struct nst_vm *vm,
+					   const struct nst_device_config *config,
+					   struct nst_device **out);
+
+/** nst_device_close() - must be behind no vIOMMU any more. @dev may be NULL. */
+NST_API void nst_device_close(struct nst_device *dev);
+
+/** nst_device_region() - what region @index is. @index < 9. */
+NST_API struct nst_device_region nst_device_region(const struct nst_device *dev,
+						   unsigned int index);
+
+/** nst_device_irq_count() - vectors of VFIO_PCI_*_IRQ_INDEX @index; 0 = none. */
+NST_API uint32_t nst_device_irq_count(const struct nst_device *dev, unsigned int index);
+
+/**
+ * nst_device_read(), nst_device_write() - access a region as the guest does. Reads of
+ * configuration space see the capability list as configured.
+ * Errors: -EINVAL (outside the region), -EIO (the device took less than asked).
+ */
+NST_MUST_CHECK NST_API int nst_device_read(struct nst_device *dev, unsigned int region,
+					   uint64_t offset, void *buf, size_t size);
+NST_MUST_CHECK NST_API int nst_device_write(struct nst_device *dev, unsigned int region,
+					    uint64_t offset, const void *buf, size_t size);
+
+/**
+ * nst_device_set_irqs() - VFIO_DEVICE_SET_IRQS. @fds: @count event descriptors for
+ * DATA_EVENTFD (the host takes references, the caller keeps its own); @data: @count
+ * bytes for DATA_BOOL. Errors: the host's.
+ */
+NST_MUST_CHECK NST_API int nst_device_set_irqs(struct nst_device *dev, uint32_t index,
+					       uint32_t flags, uint32_t start, uint32_t count,
+					       const int *fds, const uint8_t *data);
+
+/** nst_device_reset() - Errors: -EINVAL if it cannot be reset alone. */
+NST_MUST_CHECK NST_API int nst_device_reset(struct nst_device *dev);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

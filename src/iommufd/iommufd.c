@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* See iommufd.h: fills the kernel's structures and reads the answers. */
+#include "iommufd/iommufd.h"
+
+#include <fcntl.h>
+
+static int call(const struct iommufd *iommufd, unsigned long request, void *arg)
+{
+	int ret = iommufd->host->ops->ioctl(iommufd->host, iommufd->fd, request, arg);
+
+	return ret > 0 ? 0 : ret;
+}
+
+int iommufd_open(struct nst_host *host, struct iommufd *out)
+{
+	int fd = host->ops->open(host, "/dev/iommu", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return fd;
+	*out = (struct iommufd){ .host = host, .fd = fd };
+	return 0;
+}
+
+void iommufd_close(struct iommufd *iommufd)
+{
+	iommufd->host->ops->close(iommufd->host, iommufd->fd);
+	iommufd->fd = -1;
+}
+
+int iommufd_destroy(const struct iommufd *iommufd, uint32_t id)
+{
+	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
+
+	return call(iommufd, IOMMU_DESTROY, &cmd);
+}
+
+int iommufd_ioas_alloc(const struct iommufd *iommufd, uint32_t *ioas_id)
+{
+	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
+	int ret = call(iommufd, IOMMU_IOAS_ALLOC, &cmd);
+
+	if (!ret)
+		*ioas_id = cmd.out_ioas_id;
+	return ret;
+}
+
+static uint32_t map_flags(bool writable)
+{
+	return IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+	       (writable ? IOMMU_IOAS_MAP_WRITEABLE : 0);
+}
+
+int iommufd_ioas_map(const struct iommufd *iommufd, uint32_t ioas_id, uint64_t iova,
+		     uint64_t length, void *user_va, bool writable)
+{
+	struct iommu_ioas_map cmd = {
+		.size = sizeof(cmd),
+		.flags = map_flags(writable),
+		.ioas_id = ioas_id,
+		.user_va = (uintptr_t)user_va,
+		.length = length,
+		.iova = iova,
+	};
+
+	return call(iommufd, IOMMU_IOAS_MAP, &cmd);
+}
+
+int iommufd_ioas_map_file(const struct iommufd *iommufd, uint32_t ioas_id, uint64_t iova,
+			  uint64_t length, int fd, uint64_t start, bool writable)
+{
+	struct iommu_ioas_map_file cmd = {
+		.size = sizeof(cmd),
+		.flags = map_flags(writable),
+		.ioas_id = ioas_id,
+		.fd = fd,
+		.start = start,
+		.length = length,
+		.iova = iova,
+	};
+
+	return call(iommufd, IOMMU_IOAS_MAP_FILE, &cmd);
+}
+
+int iommufd_ioas_unmap(const struct iommufd *iommufd, uint32_t ioas_id, uint64_t iova,
+		       uint64_t length)
+{
+	struct iommu_ioas_unmap cmd = {
+		.size = sizeof(cmd),
+		.ioas_id = ioas_id,
+		.iova = iova,
+		.length = length,
+	};
+
+	return call(iommufd, IOMMU_IOAS_UNMAP, &cmd);
+}
+
+int iommufd_get_hw_info(const struct iommufd *iommufd, uint32_t dev_id, struct iommufd_hw_info *out)
+{
+	struct iommufd_hw_info info = { 0 };
+	struct iommu_hw_info cmd = {
+		.size = sizeof(cmd),
+		.dev_id = dev_id,
+		.data_len = sizeof(info.vtd),
+		.data_uptr = (uintptr_t)&info.vtd,
+	};
+	int ret = call(iommufd, IOMMU_GET_HW_INFO, &cmd);
+
+	if (ret)
+		return ret;
+	info.type = cmd.out_data_type;
+	info.capabilities = cmd.out_capabilities;
+	info.max_pasid_log2 = cmd.out_max_pasid_log2;
+	*out = info;
+	return 0;
+}
+
+static int hwpt_alloc(const struct iommufd *iommufd, struct iommu_hwpt_alloc *cmd,
+		      uint32_t *hwpt_id)
+{
+	int ret;
+
+	cmd->size = sizeof(*cmd);
+	ret = call(iommufd, IOMMU_HWPT_ALLOC, cmd);
+	if (!ret)
+		*hwpt_id = cmd->out_hwpt_id;
+	return ret;
+}
+
+int iommufd_hwpt_alloc_paging(const struct iommufd *iommufd, uint32_t dev_id, uint32_t ioas_id,
+			      uint32_t flags, uint32_t *hwpt_id)
+{
+	struct iommu_hwpt_alloc cmd = { .flags = flags, .dev_id = dev_id, .pt_id = ioas_id };
+
+	return hwpt_alloc(iommufd, &cmd, hwpt_id);
+}
+
+int iommufd_hwpt_alloc_vtd_s1(const struct iommufd *iommufd, uint32_t dev_id, uint32_t parent_id,
+			      uint32_t flags, const struct iommu_hwpt_vtd_s1 *data,
+			      uint32_t *hwpt_id)
+{
+	struct iommu_hwpt_alloc cmd = {
+		.flags = flags,
+		.dev_id = dev_id,
+		.pt_id = parent_id,
+		.data_type = IOMMU_HWPT_DATA_VTD_S1,
+		.data_len = sizeof(*data),
+		.data_uptr = (uintptr_t)data,
+	};
+
+	return hwpt_alloc(iommufd, &cmd, hwpt_id);
+}
+
+int iommufd_hwpt_invalidate_vtd_s1(const struct iommufd *iommufd, uint32_t hwpt_id,
+				   const struct iommu_hwpt_vtd_s1_invalidate *entries,
+				   uint32_t count, uint32_t *done)
+{
+	struct iommu_hwpt_invalidate cmd = {
+		.size = sizeof(cmd),
+		.hwpt_id = hwpt_id,
+		.data_uptr = (uintptr_t)entries,
+		.data_type = IOMMU_HWPT_INVALIDATE_DATA_VTD_S1,
+		.entry_len = sizeof(*entries),
+		.entry_num = count,
+	};
+	int ret = call(iommufd, IOMMU_HWPT_INVALIDATE, &cmd);
+
+	if (!ret)
+		*done = count;
+	else /* an early error leaves what we wrote there: nothing is done then */
+		*done = cmd.entry_num < count ? cmd.entry_num : 0;
+	return ret;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * iommufd as a client sees it: one function per ioctl of the seam that the guest half
+ * uses, with typed arguments, nothing else. Object ids are the kernel's. Errors are
+ * the host's, unchanged (Documentation/userspace-api/iommufd.rst).
+ */
+#ifndef IOMMUFD_IOMMUFD_H
+#define IOMMUFD_IOMMUFD_H
+
+#include <nestor/host.h>
+
+#include <linux/iommufd.h>
+#include <stdbool.h>
+
+/* One open of /dev/iommu. All functions may be called from any thread. */
+struct iommufd {
+	struct nst_host *host;
+	int fd;
+};
+
+struct iommufd_hw_info {
+	uint32_t type;	       /* enum iommu_hw_info_type */
+	uint64_t capabilities; /* enum iommufd_hw_capabilities */
+	uint8_t max_pasid_log2;
+	struct iommu_hw_info_vtd vtd; /* valid if type is IOMMU_HW_INFO_TYPE_INTEL_VTD */
+};
+
+NST_MUST_CHECK int iommufd_open(struct nst_host *host, struct iommufd *out);
+void iommufd_close(struct iommufd *iommufd);
+
+/* An object that cannot be destroyed is our own bug, but one that only leaks. */
+int iommufd_destroy(const struct iommufd *iommufd, uint32_t id);
+
+NST_MUST_CHECK int iommufd_ioas_alloc(const struct iommufd *iommufd, uint32_t *ioas_id);
+NST_MUST_CHECK int iommufd_ioas_map(const struct iommufd *iommufd, uint32_t ioas_id, uint64_t iova,
+				    uint64_t length, void *user_va, bool writable);
+NST_MUST_CHECK int iommufd_ioas_map_file(const struct iommufd *iommufd, uint32_t ioas_id,
+					 uint64_t iova, uint64_t length, int fd, uint64_t start,
+					 bool writable);
+int iommufd_ioas_unmap(const struct iommufd *iommufd, uint32_t ioas_id, uint64_t iova,
+		       uint64_t length);
+
+NST_MUST_CHECK int iommufd_get_hw_info(const struct iommufd *iommufd, uint32_t dev_id,
+				       struct iommufd_hw_info *out);
+
+NST_MUST_CHECK int iommufd_hwpt_alloc_paging(const struct iommufd *iommufd, uint32_t dev_id,
+					     uint32_t ioas_id, uint32_t flags, uint32_t *hwpt_id);
+NST_MUST_CHECK int iommufd_hwpt_alloc_vtd_s1(const struct iommufd *iommufd, uint32_t dev_id,
+					     uint32_t parent_id, uint32_t flags,
+					     const struct iommu_hwpt_vtd_s1 *data,
+					     uint32_t *hwpt_id);
+
+/* *@done gets how many of the @count entries the host has carried out, also on error. */
+NST_MUST_CHECK int iommufd_hwpt_invalidate_vtd_s1(
+	const struct iommufd *iommufd, uint32_t hwpt_id,
+	const struct iommu_hwpt_vtd_s1_invalidate *entries, uint32_t count, uint32_t *done);
+
+#endif
