@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A virtual IOMMU: registers for the guest, translation for the devices behind it.
+ */
+#ifndef NESTOR_VIOMMU_H
+#define NESTOR_VIOMMU_H
+
+#include <nestor/device.h>
+#include <nestor/vm.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct nst_viommu;
+
+/**
+ * struct nst_vtd_config - an Intel VT-d remapping unit in scalable mode.
+ * @vm: whose memory holds the guest's tables and queues.
+ * @send_msi: deliver an interrupt: a 4-byte write of @data to @address, as a device
+ *	would do it. Called from within nst_viommu_mmio_write() and _attach(), with the
+ *	unit's command lock held: it must not call the unit.
+ */
+struct nst_vtd_config {
+	struct nst_vm *vm;
+	const struct nst_log *log;
+	void (*send_msi)(void *opaque, uint64_t address, uint32_t data);
+	void *opaque;
+};
+
+/** Bytes of the register page. */
+#define NST_VTD_MMIO_SIZE 4096
+
+/**
+ * nst_vtd_create() - Source: Intel VT-d architecture specification, revision 4.1.
+ * Errors: -ENOMEM.
+ */
+NST_MUST_CHECK NST_API int nst_vtd_create(const struct nst_vtd_config *config,
+					  struct nst_viommu **out);
+
+/** nst_viommu_destroy() - detaches what is still attached. @viommu may be NULL. */
+NST_API void nst_viommu_destroy(struct nst_viommu *viommu);
+
+/**
+ * nst_viommu_attach() - put a device behind the unit as requester @rid.
+ *
+ * What the unit offers the guest is what all its devices' host IOMMUs can do; it is
+ * settled by the devices attached before the guest's first register access. A device
+ * that comes later must be able to do at least that.
+ * Errors: -EOPNOTSUPP (its host IOMMU cannot do what the unit needs or has offered; the
+ * reason is logged), -EEXIST (@rid is taken), -ENOMEM, or the host's. Threads: any.
+ */
+NST_MUST_CHECK NST_API int nst_viommu_attach(struct nst_viommu *viommu, nst_rid rid,
+					     struct nst_device *dev);
+
+/** nst_viommu_detach() - the device reaches the guest's memory untranslated again. */
+NST_API void nst_viommu_detach(struct nst_viommu *viommu, nst_rid rid);
+
+/**
+ * nst_viommu_mmio_read(), nst_viommu_mmio_write() - a register access by the guest.
+ * @size is 1, 2, 4 or 8. Accesses the architecture does not define (misaligned, 1 or 2
+ * bytes) read what is there and write nothing; outside the page likewise 0. A write
+ * returns when the commands it started are done. Threads: any.
+ */
+NST_API uint64_t nst_viommu_mmio_read(struct nst_viommu *viommu, uint64_t offset,
+				      unsigned int size);
+NST_API void nst_viommu_mmio_write(struct nst_viommu *viommu, uint64_t offset, unsigned int size,
+				   uint64_t value);
+
+/** nst_viommu_reset() - as after power-on; devices reach memory untranslated. */
+NST_API void nst_viommu_reset(struct nst_viommu *viommu);
+
+/** Counters since creation; they never go back. */
+struct nst_viommu_stats {
+	uint64_t invalidation_descriptors; /* all descriptors carried out */
+	uint64_t wait_descriptors;
+	uint64_t host_invalidate_calls;
+	uint64_t host_invalidate_entries;
+	uint64_t nested_hwpts; /* ever allocated */
+	uint64_t attaches;     /* changes of an effective attachment */
+	uint64_t failed_attaches;
+	uint64_t faults;       /* recorded for the guest */
+	uint64_t queue_errors; /* IQE, ITE */
+};
+
+NST_API void nst_viommu_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

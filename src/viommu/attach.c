@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* See attach.h: domains, and the one function that changes attachments. */
+#include "viommu/attach.h"
+
+#include "base/alloc.h"
+#include "base/bits.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+void attach_table_init(struct attach_table *table, struct nst_vm *vm, const struct nst_log *log)
+{
+	*table = (struct attach_table){ .vm = vm, .log = log };
+}
+
+void attach_table_fini(struct attach_table *table)
+{
+	for (size_t i = 0; i < ATTACH_DOMAIN_BUCKETS; i++)
+		if (table->buckets[i])
+			log_error(table->log, "nested HWPT %u outlives its unit",
+				  table->buckets[i]->hwpt_id);
+}
+
+void attach_point_init(struct attach_point *point, struct nst_device *dev, uint32_t pasid,
+		       uint32_t guest_pasid)
+{
+	*point = (struct attach_point){
+		.dev = dev,
+		.pasid = pasid,
+		.guest_pasid = guest_pasid,
+		/* plain requests are on the parent since nst_device_open(), PASIDs on nothing */
+		.actual = pasid == NST_NO_PASID && dev->attached ? ATTACHMENT_BYPASS
+								 : ATTACHMENT_BLOCKED,
+	};
+}
+
+static struct attach_domain **bucket_of(struct attach_table *table, uint32_t domain_id)
+{
+	return &table->buckets[domain_id % ATTACH_DOMAIN_BUCKETS];
+}
+
+static bool same_key(const struct attachment *a, const struct attachment *b)
+{
+	return a->kind == b->kind && a->domain_id == b->domain_id &&
+	       a->s1.pgtbl_addr == b->s1.pgtbl_addr && a->s1.addr_width == b->s1.addr_width &&
+	       a->s1.flags == b->s1.flags;
+}
+
+static struct attach_domain *find_domain(struct attach_table *table, struct vm_parent *parent,
+					 const struct attachment *key)
+{
+	struct attach_domain *d = *bucket_of(table, key->domain_id);
+
+	while (d && (d->broken || d->parent != parent || !same_key(&d->key, key)))
+		d = d->next;
+	return d;
+}
+
+static int alloc_domain(struct attach_table *table, struct nst_device *dev,
+			const struct attachment *key, struct attach_domain **out)
+{
+	struct attach_domain *d = alloc_object(struct attach_domain);
+	struct attach_domain **bucket = bucket_of(table, key->domain_id);
+	int ret;
+
+	if (!d)
+		return -ENOMEM;
+	ret = iommufd_hwpt_alloc_vtd_s1(&table->vm->iommufd, dev->dev_id, dev->parent->hwpt_id,
+					dev->pasid_capable ? IOMMU_HWPT_ALLOC_PASID : 0, &key->s1,
+					&d->hwpt_id);
+	if (ret) {
+		free(d);
+		return ret;
+	}
+	d->parent = dev->parent;
+	d->key = *key;
+	d->next = *bucket;
+	*bucket = d;
+	table->nested_hwpts++;
+	*out = d;
+	return 0;
+}
+
+/* What was collected for it need not be done: the host flushes a domain it lets go. */
+static void free_domain(struct attach_table *table, struct attach_domain *domain)
+{
+	struct attach_domain **link;
+
+	for (link = &table->pending; *link; link = &(*link)->next_pending) {
+		if (*link == domain) {
+			*link = domain->next_pending;
+			break;
+		}
+	}
+	for (link = bucket_of(table, domain->key.domain_id); *link; link = &(*link)->next) {
+		if (*link == domain) {
+			*link = domain->next;
+			break;
+		}
+	}
+	if (iommufd_destroy(&table->vm->iommufd, domain->hwpt_id))
+		log_error(table->log, "nested HWPT %u cannot be destroyed", domain->hwpt_id);
+	free(domain);
+}
+
+static void enter_domain(struct attach_point *point, struct attach_domain *domain)
+{
+	point->domain = domain;
+	point->next_in_domain = domain->points;
+	domain->points = point;
+}
+
+/* Take @point off @domain, which goes with its last point. */
+static void leave_domain(struct attach_table *table, struct attach_point *point,
+			 struct attach_domain *domain)
+{
+	struct attach_point **link;
+
+	if (!domain)
+		return;
+	for (link = &domain->points; *link; link = &(*link)->next_in_domain) {
+		if (*link == point) {
+			*link = point->next_in_domain;
+			break;
+		}
+	}
+	if (!domain->points)
+		free_domain(table, domain);
+}
+
+/* If not even that works, the point stays what it is, so that invalidations still reach it. */
+static int block(struct attach_table *table, struct attach_point *point)
+{
+	struct attach_domain *old = point->domain;
+	int ret;
+
+	if (point->actual == ATTACHMENT_BLOCKED)
+		return 0;
+	ret = device_detach_hwpt(point->dev, point->pasid);
+	if (ret) {
+		log_error(table->log, "the host does not detach a device: %s", strerror(-ret));
+		return ret;
+	}
+	point->actual = ATTACHMENT_BLOCKED;
+	point->domain = NULL;
+	leave_domain(table, point, old);
+	return 0;
+}
+
+static int bypass(struct attach_table *table, struct attach_point *point)
+{
+	struct attach_domain *old = point->domain;
+	int ret = device_attach_hwpt(point->dev, point->pasid, point->dev->parent->hwpt_id);
+
+	if (ret)
+		return ret;
+	point->actual = ATTACHMENT_BYPASS;
+	point->domain = NULL;
+	leave_domain(table, point, old);
+	return 0;
+}
+
+/* Attach to @domain; a domain made for this alone goes again if that fails. */
+static int attach_to(struct attach_table *table, struct attach_point *point,
+		     struct attach_domain *domain)
+{
+	struct attach_domain *old = point->domain;
+	int ret = device_attach_hwpt(point->dev, point->pasid, domain->hwpt_id);
+
+	if (ret) {
+		if (!domain->points)
+			free_domain(table, domain);
+		return ret;
+	}
+	if (old) /* before point's link is used for the new list */
+		leave_domain(table, point, old);
+	enter_domain(point, domain);
+	point->actual = ATTACHMENT_STAGE1;
+	return 0;
+}
+
+static int nest(struct attach_table *table, struct attach_point *point,
+		const struct attachment *desired)
+{
+	struct attach_domain *domain = find_domain(table, point->dev->parent, desired);
+	int ret;
+
+	if (domain) {
+		ret = attach_to(table, point, domain);
+		if (ret != -EINVAL)
+			return ret;
+		/* this host will not share it between these two: one of its own, then */
+	}
+	ret = alloc_domain(table, point->dev, desired, &domain);
+	return ret ? ret : attach_to(table, point, domain);
+}
+
+static bool already(const struct attach_point *point, const struct attachment *desired)
+{
+	if (point->actual != desired->kind)
+		return false;
+	return desired->kind != ATTACHMENT_STAGE1 ||
+	       (!point->domain->broken && same_key(&point->domain->key, desired));
+}
+
+int attach_reconcile(struct attach_table *table, struct attach_point *point,
+		     const struct attachment *desired)
+{
+	int ret = 0;
+
+	if (already(point, desired))
+		return 0;
+	table->attaches++;
+	switch (desired->kind) {
+	case ATTACHMENT_BLOCKED:
+		ret = block(table, point);
+		break;
+	case ATTACHMENT_BYPASS:
+		ret = bypass(table, point);
+		break;
+	case ATTACHMENT_STAGE1:
+		ret = nest(table, point, desired);
+		break;
+	}
+	if (ret) {
+		table->failed_attaches++;
+		if (desired->kind != ATTACHMENT_BLOCKED)
+			block(table, point);
+	}
+	return ret;
+}
+
+int attach_point_fini(struct attach_table *table, struct attach_point *point)
+{
+	const struct attachment parent = { .kind = ATTACHMENT_BYPASS };
+	int ret = attach_reconcile(table, point, &parent);
+
+	leave_domain(table, point, point->domain); /* if the host would not even detach it */
+	point->domain = NULL;
+	return ret;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Effective attachment, reconciled.
+ *
+ * A unit computes, from the guest's present state, what each (device, PASID) should
+ * be attached to; attach_reconcile() compares that with what it is attached to and
+ * applies the difference. Nothing else in the guest half attaches anything.
+ *
+ *	             desired BLOCKED      BYPASS              STAGE1
+ *	actual
+ *	BLOCKED      -                    attach parent       attach nested
+ *	BYPASS       detach               -                   replace by nested
+ *	STAGE1       detach, put domain   replace by parent,  same key: -; else replace,
+ *	                                  put domain          put old domain
+ *
+ * Invariants, whenever the table is unlocked:
+ *  - a point's actual kind is what the host was last told with success;
+ *  - a failed attach leaves the point BLOCKED, never on what it had before (unless the
+ *    host refuses to detach it, too);
+ *  - points with equal STAGE1 keys share one domain, unless the host refused to share;
+ *  - a domain exists exactly while a point uses it.
+ *
+ * A domain is one nested HWPT, and collects the invalidations meant for it until
+ * attach_flush(): one host call per domain, however many descriptors and devices.
+ *
+ * No lock of its own: the unit's command lock covers the table and all in it.
+ */
+#ifndef VIOMMU_ATTACH_H
+#define VIOMMU_ATTACH_H
+
+#include "passthrough/device.h"
+
+#include <nestor/viommu.h>
+
+enum attachment_kind { ATTACHMENT_BLOCKED, ATTACHMENT_BYPASS, ATTACHMENT_STAGE1 };
+
+/* What a (device, PASID) should be attached to. The rest is meaningful for STAGE1 only. */
+struct attachment {
+	enum attachment_kind kind;
+	uint32_t domain_id;	     /* the tag the guest invalidates by */
+	struct iommu_hwpt_vtd_s1 s1; /* root, width, flags */
+};
+
+enum { ATTACH_BATCH_MAX = 512, ATTACH_DOMAIN_BUCKETS = 64 };
+
+struct attach_domain {
+	struct attach_domain *next; /* of its bucket */
+	struct attach_domain *next_pending;
+	struct vm_parent *parent;
+	struct attachment key;
+	struct attach_point *points;
+	uint32_t hwpt_id;
+	bool broken;	  /* an invalidation failed: not to be shared */
+	bool pending;	  /* on the table's list */
+	bool pending_all; /* the one entry of the batch covers everything */
+	uint32_t batch_count;
+	struct iommu_hwpt_vtd_s1_invalidate batch[ATTACH_BATCH_MAX];
+};
+
+/* One (device, PASID). Embedded in the unit's own per-device object. */
+struct attach_point {
+	struct nst_device *dev;
+	uint32_t pasid;	      /* on the host; NST_NO_PASID for plain requests */
+	uint32_t guest_pasid; /* what the guest invalidates it by */
+	enum attachment_kind actual;
+	struct attach_domain *domain; /* STAGE1 only */
+	struct attach_point *next_in_domain;
+};
+
+struct attach_table {
+	struct nst_vm *vm;
+	const struct nst_log *log;
+	struct attach_domain *buckets[ATTACH_DOMAIN_BUCKETS]; /* by domain_id */
+	struct attach_domain *pending;
+	bool lost; /* a flush left a point BLOCKED that should not be: reconcile, tell */
+	uint64_t nested_hwpts, attaches, failed_attaches, invalidate_calls, invalidate_entries;
+};
+
+void attach_table_init(struct attach_table *table, struct nst_vm *vm, const struct nst_log *log);
+/* Every point must be gone. */
+void attach_table_fini(struct attach_table *table);
+
+/* A device as nst_device_open() leaves it: on its parent. */
+void attach_point_init(struct attach_point *point, struct nst_device *dev, uint32_t pasid,
+		       uint32_t guest_pasid);
+/* Back to the parent; on an error of the host it stays BLOCKED. @point may be freed then. */
+NST_MUST_CHECK int attach_point_fini(struct attach_table *table, struct attach_point *point);
+
+/*
+ * Make @point's attachment @desired. Errors: the host's or -ENOMEM; the point is then
+ * BLOCKED, if the host lets it, and the next call tries again.
+ */
+NST_MUST_CHECK int attach_reconcile(struct attach_table *table, struct attach_point *point,
+				    const struct attachment *desired);
+
+enum { ATTACH_ANY_PASID = NST_NO_PASID };
+
+/*
+ * Collect an invalidation for every domain with @domain_id that a point with
+ * @guest_pasid uses: @npages 4 KiB pages at @addr, everything if @npages is UINT64_MAX.
+ */
+void attach_invalidate(struct attach_table *table, uint32_t domain_id, uint32_t guest_pasid,
+		       uint64_t addr, uint64_t npages, bool leaf);
+/* The same for all domains, whole. */
+void attach_invalidate_all(struct attach_table *table);
+
+/*
+ * Have the host carry out all that was collected; it is done when this returns. See
+ * attach_table.lost for who could only be blocked.
+ */
+void attach_flush(struct attach_table *table);
+
+#endif

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* See nestor/viommu.h: the public names, for whatever kind of unit it is. */
+#include "viommu/viommu.h"
+
+void nst_viommu_destroy(struct nst_viommu *viommu)
+{
+	if (viommu)
+		viommu->ops->destroy(viommu);
+}
+
+int nst_viommu_attach(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev)
+{
+	return viommu->ops->attach(viommu, rid, dev);
+}
+
+void nst_viommu_detach(struct nst_viommu *viommu, nst_rid rid)
+{
+	viommu->ops->detach(viommu, rid);
+}
+
+uint64_t nst_viommu_mmio_read(struct nst_viommu *viommu, uint64_t offset, unsigned int size)
+{
+	return viommu->ops->mmio_read(viommu, offset, size);
+}
+
+void nst_viommu_mmio_write(struct nst_viommu *viommu, uint64_t offset, unsigned int size,
+			   uint64_t value)
+{
+	viommu->ops->mmio_write(viommu, offset, size, value);
+}
+
+void nst_viommu_reset(struct nst_viommu *viommu)
+{
+	viommu->ops->reset(viommu);
+}
+
+void nst_viommu_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *stats)
+{
+	viommu->ops->get_stats(viommu, stats);
+}

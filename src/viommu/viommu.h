@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a kind of vIOMMU implements; the public functions of nestor/viommu.h call it.
+ */
+#ifndef VIOMMU_VIOMMU_H
+#define VIOMMU_VIOMMU_H
+
+#include <nestor/viommu.h>
+
+struct viommu_ops {
+	void (*destroy)(struct nst_viommu *viommu);
+	int (*attach)(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev);
+	void (*detach)(struct nst_viommu *viommu, nst_rid rid);
+	uint64_t (*mmio_read)(struct nst_viommu *viommu, uint64_t offset, unsigned int size);
+	void (*mmio_write)(struct nst_viommu *viommu, uint64_t offset, unsigned int size,
+			   uint64_t value);
+	void (*reset)(struct nst_viommu *viommu);
+	void (*get_stats)(struct nst_viommu *viommu, struct nst_viommu_stats *stats);
+};
+
+/* First member of every unit. */
+struct nst_viommu {
+	const struct viommu_ops *ops;
+};
+
+#endif

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * What the unit offers. It begins with the values of QEMU 11.1's
+ * "intel-iommu,scalable-mode=on,fsts=on", so that a guest sees the unit it knows, and
+ * differs where the unit can do better:
+ *
+ *	CM	always (QEMU: an option that passthrough needs)
+ *	NFR	8 fault recording registers (QEMU: 1)
+ *	C, SMPWCS	tables are read coherently, so the guest need not flush its caches for us
+ *	SRS, EAFS	as the host has them
+ *	IRO	0xf00 (QEMU: 0xf0)
+ *	IR, MHMV	no interrupt remapping
+ *	DT, PRS, PASID, SC	not offered
+ *
+ * Caching mode (VT-d 4.1 s6.1 Caching Mode) says that entries which are not present are
+ * cached too. That is what reconciling does: a device whose entry is absent is BLOCKED
+ * until an invalidation makes us look again, so a guest that makes an entry present must
+ * send one. It costs nothing per mapping: Linux invalidates at map time, and gives up
+ * lazy flushing, for second-stage domains only, and those the unit does not offer.
+ */
+#include "vtd/unit.h"
+
+#include "spec/vtd_caps.h"
+
+#include <errno.h>
+
+/* Offered only if every host IOMMU has them. */
+#define HOST_CAP VTD_CAP_FS1GP
+#define HOST_ECAP (VTD_ECAP_SRS | VTD_ECAP_EAFS | VTD_ECAP_SMPWCS)
+
+void vtd_caps_default(uint64_t *cap, uint64_t *ecap)
+{
+	*cap = FIELD_PREP(VTD_CAP_ND, 6) | VTD_CAP_CM | VTD_CAP_SAGAW_39 | VTD_CAP_SAGAW_48 |
+	       FIELD_PREP(VTD_CAP_MGAW, 47) | FIELD_PREP(VTD_CAP_FRO, VTD_FRCD_OFFSET / 16) |
+	       VTD_CAP_SSLPS_2M | VTD_CAP_SSLPS_1G | VTD_CAP_PSI |
+	       FIELD_PREP(VTD_CAP_NFR, VTD_FRCD_COUNT - 1) | FIELD_PREP(VTD_CAP_MAMV, 18) |
+	       VTD_CAP_DWD | VTD_CAP_DRD | VTD_CAP_ESRTPS | HOST_CAP;
+	*ecap = VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_PT |
+		FIELD_PREP(VTD_ECAP_IRO, VTD_IRO_OFFSET / 16) | VTD_ECAP_SMTS | VTD_ECAP_FSTS |
+		HOST_ECAP;
+}
+
+int vtd_caps_narrow(const struct iommufd_hw_info *host, uint64_t *cap, uint64_t *ecap,
+		    const char **why)
+{
+	uint64_t host_cap = host->vtd.cap_reg, host_ecap = host->vtd.ecap_reg;
+
+	if (host->type != IOMMU_HW_INFO_TYPE_INTEL_VTD) {
+		*why = "its host IOMMU is not an Intel VT-d";
+		return -EOPNOTSUPP;
+	}
+	if (!(host_ecap & VTD_ECAP_SMTS) || !(host_ecap & VTD_ECAP_FSTS) ||
+	    !(host_ecap & VTD_ECAP_NEST)) {
+		*why = "its host IOMMU has no nested translation in scalable mode";
+		return -EOPNOTSUPP;
+	}
+	*cap &= host_cap | ~HOST_CAP;
+	*ecap &= host_ecap | ~HOST_ECAP;
+	return 0;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Invalidation-queue descriptors: VT-d 4.1 s6.5.2. vtd_desc_decode() is pure: bytes
+ * in, a decoded descriptor or the reason to refuse it out.
+ */
+#ifndef VTD_DESC_H
+#define VTD_DESC_H
+
+#include "base/endian.h"
+#include "vtd/regs.h"
+
+#include <nestor/types.h>
+
+/* 256 bits; a 128-bit queue fills the first two words and leaves the rest 0. */
+struct vtd_raw_desc {
+	le64 qw[4];
+};
+_Static_assert(sizeof(struct vtd_raw_desc) == 32, "256-bit descriptor");
+
+enum vtd_desc_type {
+	VTD_DESC_CONTEXT = 1,
+	VTD_DESC_IOTLB = 2,
+	VTD_DESC_DEVICE_TLB = 3,
+	VTD_DESC_IEC = 4,
+	VTD_DESC_WAIT = 5,
+	VTD_DESC_PASID_IOTLB = 6,
+	VTD_DESC_PASID_CACHE = 7,
+	VTD_DESC_PASID_DEVICE_TLB = 8,
+};
+
+enum vtd_desc_scope {
+	VTD_SCOPE_GLOBAL, /* everything */
+	VTD_SCOPE_DOMAIN, /* of a domain id */
+	VTD_SCOPE_DEVICE, /* context cache: of a source id, under a mask */
+	VTD_SCOPE_PASID,  /* of a domain id and a PASID */
+	VTD_SCOPE_PAGES,  /* of an address range of the above */
+};
+
+struct vtd_desc {
+	enum vtd_desc_type type;
+	enum vtd_desc_scope scope;
+	uint16_t did;
+	uint32_t pasid;
+	nst_rid sid;
+	uint16_t sid_ignore;   /* bits of the source id that do not matter */
+	uint64_t addr, npages; /* VTD_SCOPE_PAGES; 4 KiB pages, addr is aligned to them */
+	bool leaf;	       /* IH: no paging-structure caches */
+	struct {
+		bool write_status, interrupt;
+		uint32_t status;
+		nst_gpa status_addr;
+	} wait;
+};
+
+/* @wide: the queue has 256-bit descriptors. Returns 0 or a VTD_IQEI_* code. */
+unsigned int vtd_desc_decode(const struct vtd_raw_desc *raw, bool wide, struct vtd_desc *out);
+
+#endif

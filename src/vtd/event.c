@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Faults and interrupts: VT-d 4.1 s7.2 Fault Logging and s7.3 Fault Reporting.
+ *
+ * The unit has two events, each with a control register that holds a mask (IM) and a
+ * pending bit (IP), and registers that say where its MSI goes. An event that comes
+ * while masked stays pending, and is delivered when software clears the mask; it is
+ * forgotten when software clears what caused it first.
+ */
+#include "vtd/unit.h"
+
+#include "base/log.h"
+
+struct event {
+	enum vtd_reg control, data, addr, upper_addr;
+};
+
+static const struct event fault_event = { VTD_FECTL, VTD_FEDATA, VTD_FEADDR, VTD_FEUADDR };
+static const struct event completion_event = { VTD_IECTL, VTD_IEDATA, VTD_IEADDR, VTD_IEUADDR };
+
+static void deliver(struct vtd_unit *u, const struct event *event)
+{
+	uint64_t address = vtd_reg_get(&u->regs, event->addr) |
+			   vtd_reg_get(&u->regs, event->upper_addr) << 32;
+
+	u->send_msi(u->opaque, address, (uint32_t)vtd_reg_get(&u->regs, event->data));
+}
+
+static void raise(struct vtd_unit *u, const struct event *event)
+{
+	if (vtd_reg_get(&u->regs, event->control) & VTD_EVENT_IM)
+		vtd_reg_update(&u->regs, event->control, 0, VTD_EVENT_IP);
+	else
+		deliver(u, event);
+}
+
+/* Software wrote the mask: what waited for it goes out. */
+static void unmask(struct vtd_unit *u, const struct event *event)
+{
+	uint64_t control = vtd_reg_get(&u->regs, event->control);
+
+	if ((control & VTD_EVENT_IM) || !(control & VTD_EVENT_IP))
+		return;
+	vtd_reg_update(&u->regs, event->control, VTD_EVENT_IP, 0);
+	deliver(u, event);
+}
+
+void vtd_status_raise(struct vtd_unit *u, uint64_t bits)
+{
+	uint64_t before = vtd_reg_update(&u->regs, VTD_FSTS, 0, bits);
+
+	if (!(before & VTD_FSTS_EVENTS))
+		raise(u, &fault_event);
+}
+
+void vtd_completion_raise(struct vtd_unit *u)
+{
+	uint64_t before = vtd_reg_update(&u->regs, VTD_ICS, 0, VTD_ICS_IWC);
+
+	if (!(before & VTD_ICS_IWC))
+		raise(u, &completion_event);
+}
+
+static enum vtd_reg frcd_hi(unsigned int index)
+{
+	return VTD_FRCD0_HI + 2 * index;
+}
+
+/*
+ * s7.2.1 Primary Fault Logging: the registers are a ring, which software reads from FRI
+ * on up to the first free one. So the place is the next in turn, not the first free: one
+ * that software has already passed it would not look at again.
+ */
+void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint64_t addr, bool write,
+		      enum vtd_fault_reason reason)
+{
+	uint64_t fsts = vtd_reg_get(&u->regs, VTD_FSTS);
+	unsigned int index = u->next_frcd;
+
+	u->faults++;
+	log_debug(u->log, "vtd: fault 0x%x of %02x:%02x.%x recorded", reason, rid >> 8,
+		  rid >> 3 & 31, rid & 7);
+	if (fsts & VTD_FSTS_PFO)
+		return;
+	if (vtd_reg_get(&u->regs, frcd_hi(index)) & VTD_FRCD_HI_F) {
+		vtd_status_raise(u, VTD_FSTS_PFO);
+		return;
+	}
+	u->next_frcd = (index + 1) % VTD_FRCD_COUNT;
+	vtd_reg_set(&u->regs, frcd_hi(index) - 1, addr & ~(PAGE_SIZE_4K - 1));
+	vtd_reg_set(&u->regs, frcd_hi(index),
+		    VTD_FRCD_HI_F | (write ? 0 : VTD_FRCD_HI_T1) |
+			    FIELD_PREP(VTD_FRCD_HI_FR, reason) | FIELD_PREP(VTD_FRCD_HI_SID, rid));
+	if (!(fsts & VTD_FSTS_PPF))
+		vtd_reg_update(&u->regs, VTD_FSTS, VTD_FSTS_FRI, FIELD_PREP(VTD_FSTS_FRI, index));
+	vtd_status_raise(u, VTD_FSTS_PPF);
+}
+
+/* PPF is the OR of all F bits. An event whose causes are all gone is no longer pending. */
+static void update_fault_status(struct vtd_unit *u)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i < VTD_FRCD_COUNT; i++)
+		any |= !!(vtd_reg_get(&u->regs, frcd_hi(i)) & VTD_FRCD_HI_F);
+	if (!any)
+		vtd_reg_update(&u->regs, VTD_FSTS, VTD_FSTS_PPF, 0);
+	if (!(vtd_reg_get(&u->regs, VTD_FSTS) & VTD_FSTS_EVENTS))
+		vtd_reg_update(&u->regs, VTD_FECTL, VTD_EVENT_IP, 0);
+}
+
+void vtd_events_written(struct vtd_unit *u, unsigned int hooks)
+{
+	if (hooks & (VTD_HOOK_FRCD | VTD_HOOK_FSTS))
+		update_fault_status(u);
+	if (hooks & VTD_HOOK_FECTL)
+		unmask(u, &fault_event);
+	if ((hooks & VTD_HOOK_ICS) && !(vtd_reg_get(&u->regs, VTD_ICS) & VTD_ICS_IWC))
+		vtd_reg_update(&u->regs, VTD_IECTL, VTD_EVENT_IP, 0);
+	if (hooks & VTD_HOOK_IECTL)
+		unmask(u, &completion_event);
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The invalidation queue: VT-d 4.1 s6.5.2.
+ *
+ * The head chases the tail that software wrote last. A descriptor is copied once,
+ * decoded, carried out; the head moves past it. Invalidations of translations are
+ * collected (viommu/batch.c) and reach the host before the next wait descriptor
+ * completes, and at the end of the run at the latest. A descriptor that cannot be
+ * carried out stops the queue with the head at it until software clears the error.
+ */
+#include "vtd/unit.h"
+
+#include "base/log.h"
+
+struct queue {
+	uint64_t base;
+	unsigned int desc_lg2; /* bytes */
+	uint64_t entries;
+	bool wide;
+};
+
+static struct queue read_queue(struct vtd_unit *u)
+{
+	uint64_t iqa = vtd_reg_get(&u->regs, VTD_IQA);
+	bool wide = iqa & VTD_IQA_DW;
+	unsigned int desc_lg2 = wide ? 5 : 4;
+
+	return (struct queue){
+		.base = iqa & VTD_IQA_BASE,
+		.wide = wide,
+		.desc_lg2 = desc_lg2,
+		.entries = BIT64(PAGE_SHIFT_4K + FIELD_GET(VTD_IQA_QS, iqa) - desc_lg2),
+	};
+}
+
+/* s6.5.2.10 Queued Invalidation Ordering and Errors */
+static void queue_error(struct vtd_unit *u, unsigned int iqei) REQUIRES(u->cmd_lock)
+{
+	log_warn(u->log, "vtd: invalidation queue error %u at head 0x%llx", iqei,
+		 (unsigned long long)vtd_reg_get(&u->regs, VTD_IQH));
+	u->queue_errors++;
+	vtd_reg_update(&u->regs, VTD_IQERCD, VTD_IQERCD_IQEI, FIELD_PREP(VTD_IQERCD_IQEI, iqei));
+	vtd_status_raise(u, VTD_FSTS_IQE);
+}
+
+static void invalidate_translations(struct vtd_unit *u, const struct vtd_desc *d,
+				    uint32_t guest_pasid)
+{
+	switch (d->scope) {
+	case VTD_SCOPE_GLOBAL:
+		attach_invalidate_all(&u->attach);
+		break;
+	case VTD_SCOPE_PAGES:
+		attach_invalidate(&u->attach, d->did, guest_pasid, d->addr, d->npages, d->leaf);
+		break;
+	default:
+		attach_invalidate(&u->attach, d->did, guest_pasid, 0, UINT64_MAX, false);
+		break;
+	}
+}
+
+/* The status is written, and the interrupt raised, only after all that came before. */
+static void wait(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_lock)
+{
+	le32 status = le32_make(d->wait.status);
+
+	vtd_flush(u);
+	u->waits++;
+	if (d->wait.write_status &&
+	    nst_mem_write(nst_vm_mem(u->vm), d->wait.status_addr, &status, sizeof(status)))
+		log_warn(u->log, "vtd: wait status at 0x%llx is not memory",
+			 (unsigned long long)d->wait.status_addr.v);
+	if (d->wait.interrupt)
+		vtd_completion_raise(u);
+}
+
+static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_lock)
+{
+	u->descriptors++;
+	switch (d->type) {
+	case VTD_DESC_CONTEXT:
+		if (d->scope == VTD_SCOPE_DEVICE)
+			vtd_reconcile_sid(u, d->sid, d->sid_ignore);
+		else
+			vtd_reconcile_all(u);
+		break;
+	case VTD_DESC_PASID_CACHE:
+		/* Whatever the scope: an entry may have a new DID or root since it was cached. */
+		vtd_reconcile_all(u);
+		break;
+	case VTD_DESC_IOTLB: {
+		/* Addresses here are of second-stage tables; for a domain's first-stage entries
+		 * that the descriptor covers too, its whole domain goes. */
+		struct vtd_desc whole = *d;
+
+		if (d->scope == VTD_SCOPE_PAGES)
+			whole.scope = VTD_SCOPE_DOMAIN;
+		invalidate_translations(u, &whole, ATTACH_ANY_PASID);
+		break;
+	}
+	case VTD_DESC_PASID_IOTLB:
+		invalidate_translations(u, d, d->pasid);
+		break;
+	case VTD_DESC_WAIT:
+		wait(u, d);
+		break;
+	case VTD_DESC_DEVICE_TLB:
+	case VTD_DESC_PASID_DEVICE_TLB:
+		/* The host flushes device TLBs with the IOTLB. */
+	case VTD_DESC_IEC:
+		/* No interrupt remapping, so nothing is cached. */
+		break;
+	}
+}
+
+/* Returns 0, or why the queue stops at this descriptor. */
+static unsigned int run_one(struct vtd_unit *u, const struct queue *q, uint64_t index)
+	REQUIRES(u->cmd_lock)
+{
+	nst_gpa at = { q->base + (index << q->desc_lg2) };
+	struct vtd_raw_desc raw = { 0 };
+	struct vtd_desc desc;
+	unsigned int iqei;
+
+	if (nst_mem_read(nst_vm_mem(u->vm), at, &raw, 1u << q->desc_lg2))
+		return VTD_IQEI_FETCH;
+	iqei = vtd_desc_decode(&raw, q->wide, &desc);
+	if (iqei)
+		return iqei;
+	execute(u, &desc);
+	return 0;
+}
+
+static unsigned int tail_error(const struct queue *q, uint64_t tail)
+{
+	if (!IS_ALIGNED(tail, BIT64(q->desc_lg2)))
+		return VTD_IQEI_TAIL_ALIGN;
+	return tail >> q->desc_lg2 >= q->entries ? VTD_IQEI_TAIL : 0;
+}
+
+void vtd_queue_run(struct vtd_unit *u)
+{
+	struct queue q = read_queue(u);
+	uint64_t tail = vtd_reg_get(&u->regs, VTD_IQT);
+	uint64_t head = vtd_reg_get(&u->regs, VTD_IQH) >> q.desc_lg2;
+	unsigned int iqei;
+
+	if (!(vtd_reg_get(&u->regs, VTD_GSTS) & VTD_GCMD_QIE) ||
+	    (vtd_reg_get(&u->regs, VTD_FSTS) & VTD_FSTS_ERRORS))
+		return;
+	iqei = tail_error(&q, tail);
+	tail >>= q.desc_lg2;
+	head &= q.entries - 1;
+	while (!iqei && head != tail) {
+		iqei = run_one(u, &q, head);
+		if (iqei)
+			break;
+		head = (head + 1) & (q.entries - 1);
+		vtd_reg_set(&u->regs, VTD_IQH, head << q.desc_lg2);
+	}
+	vtd_flush(u);
+	if (iqei)
+		queue_error(u, iqei);
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * See tables.h. One function per structure, in the order a request meets them:
+ *
+ *	RTADDR -> root entry (bus) -> context entry (devfn) -> PASID directory -> PASID table
+ */
+#include "vtd/tables.h"
+
+#include "spec/vtd_caps.h"
+#include "spec/vtd_tables.h"
+
+enum vtd_fault_reason vtd_pasid_entry_decode(const struct vtd_pasid_entry *entry, uint64_t cap,
+					     uint64_t ecap, struct attachment *out)
+{
+	uint64_t qw[8];
+	uint64_t flags = 0;
+
+	for (unsigned int i = 0; i < 8; i++)
+		qw[i] = le64_get(entry->qw[i]);
+	if (!(qw[0] & VTD_PASID_P))
+		return VTD_FAULT_PASID_NOT_PRESENT;
+	if ((qw[0] & VTD_PASID_RESERVED0) || (qw[1] & VTD_PASID_RESERVED1) ||
+	    (qw[2] & VTD_PASID_RESERVED2) || qw[3] | qw[4] | qw[5] | qw[6] | qw[7])
+		return VTD_FAULT_PASID_RESERVED;
+	if (((qw[1] & VTD_PASID_PWSNP) && !(ecap & VTD_ECAP_SMPWCS)) ||
+	    ((qw[1] & VTD_PASID_PGSNP) && !(ecap & VTD_ECAP_SC)))
+		return VTD_FAULT_PASID_RESERVED;
+	switch (FIELD_GET(VTD_PASID_PGTT, qw[0])) {
+	case VTD_PGTT_PASS_THROUGH:
+		*out = (struct attachment){ .kind = ATTACHMENT_BYPASS };
+		return VTD_FAULT_NONE;
+	case VTD_PGTT_FIRST_STAGE:
+		break;
+	default:
+		return VTD_FAULT_PASID_TYPE;
+	}
+	if (FIELD_GET(VTD_PASID_FSPM, qw[2]) > !!(cap & VTD_CAP_FS5LP))
+		return VTD_FAULT_PASID_TYPE;
+	if (((qw[2] & VTD_PASID_SRE) && !(ecap & VTD_ECAP_SRS)) ||
+	    ((qw[2] & VTD_PASID_EAFE) && !(ecap & VTD_ECAP_EAFS)))
+		return VTD_FAULT_PASID_RESERVED;
+	if (qw[2] & VTD_PASID_SRE)
+		flags |= IOMMU_VTD_S1_SRE;
+	if (qw[2] & VTD_PASID_WPE)
+		flags |= IOMMU_VTD_S1_WPE;
+	if (qw[2] & VTD_PASID_EAFE)
+		flags |= IOMMU_VTD_S1_EAFE;
+	*out = (struct attachment){
+		.kind = ATTACHMENT_STAGE1,
+		.domain_id = FIELD_GET(VTD_PASID_DID, qw[1]),
+		.s1 = {
+			.flags = flags, .pgtbl_addr = qw[2] & VTD_TABLE_PTR,
+			.addr_width = FIELD_GET(VTD_PASID_FSPM, qw[2]) ? 57 : 48,
+		},
+	};
+	return VTD_FAULT_NONE;
+}
+
+static enum vtd_fault_reason lookup_pasid(const struct vtd_tables *tables, uint64_t context0,
+					  uint32_t pasid, struct vtd_lookup *out)
+{
+	uint64_t dir_entries = BIT64(FIELD_GET(VTD_CONTEXT_PDTS, context0) + 7);
+	uint64_t index = pasid >> VTD_PASID_TABLE_LG2;
+	struct vtd_pasid_entry entry;
+	nst_gpa at;
+	le64 raw;
+	uint64_t dir;
+
+	if (index >= dir_entries)
+		return VTD_FAULT_PASID_DIR_ACCESS;
+	at.v = (context0 & VTD_TABLE_PTR) + index * sizeof(raw);
+	if (nst_mem_read(tables->mem, at, &raw, sizeof(raw)))
+		return VTD_FAULT_PASID_DIR_ACCESS;
+	dir = le64_get(raw);
+	if (!(dir & VTD_PASID_DIR_P))
+		return VTD_FAULT_PASID_DIR_NOT_PRESENT;
+	out->fault_disabled |= dir & VTD_PASID_DIR_FPD;
+	if (dir & VTD_PASID_DIR_RESERVED)
+		return VTD_FAULT_PASID_DIR_RESERVED;
+	index = pasid & (BIT64(VTD_PASID_TABLE_LG2) - 1);
+	at.v = (dir & VTD_TABLE_PTR) + index * sizeof(entry);
+	if (nst_mem_read(tables->mem, at, &entry, sizeof(entry)))
+		return VTD_FAULT_PASID_TABLE_ACCESS;
+	out->fault_disabled |= le64_get(entry.qw[0]) & VTD_PASID_FPD;
+	return vtd_pasid_entry_decode(&entry, tables->cap, tables->ecap, &out->attachment);
+}
+
+static enum vtd_fault_reason lookup_scalable(const struct vtd_tables *tables, nst_rid rid,
+					     struct vtd_lookup *out)
+{
+	uint64_t devfn = rid & 0xff;
+	struct {
+		le64 qw[2];
+	} root;
+	struct {
+		le64 qw[4];
+	} context;
+	uint64_t half, qw0, qw1;
+	nst_gpa at = { (tables->rtaddr & VTD_TABLE_PTR) + (rid >> 8) * sizeof(root) };
+
+	if (nst_mem_read(tables->mem, at, &root, sizeof(root)))
+		return VTD_FAULT_ROOT_ACCESS;
+	half = le64_get(root.qw[devfn >> 7]);
+	if (!(half & VTD_ROOT_P))
+		return VTD_FAULT_ROOT_NOT_PRESENT;
+	if (half & VTD_ROOT_RESERVED)
+		return VTD_FAULT_ROOT_RESERVED;
+	at.v = (half & VTD_TABLE_PTR) + (devfn & 0x7f) * sizeof(context);
+	if (nst_mem_read(tables->mem, at, &context, sizeof(context)))
+		return VTD_FAULT_CONTEXT_ACCESS;
+	qw0 = le64_get(context.qw[0]);
+	qw1 = le64_get(context.qw[1]);
+	if (!(qw0 & VTD_CONTEXT_P))
+		return VTD_FAULT_CONTEXT_NOT_PRESENT;
+	out->fault_disabled = qw0 & VTD_CONTEXT_FPD;
+	if ((qw0 & VTD_CONTEXT_RESERVED0) || (qw1 & VTD_CONTEXT_RESERVED1) ||
+	    le64_get(context.qw[2]) || le64_get(context.qw[3]))
+		return VTD_FAULT_CONTEXT_RESERVED;
+	if (tables->ecap & VTD_ECAP_RPS) /* without it PASID 0, whatever the field says */
+		out->rid_pasid = FIELD_GET(VTD_CONTEXT_RID_PASID, qw1);
+	return lookup_pasid(tables, qw0, out->rid_pasid, out);
+}
+
+/*
+ * Legacy mode: pass-through entries work. Second-stage tables would have to be shadowed
+ * into the host's, which this unit does not do: for the guest, a translation type that
+ * the hardware does not have.
+ */
+static enum vtd_fault_reason lookup_legacy(const struct vtd_tables *tables, nst_rid rid,
+					   struct vtd_lookup *out)
+{
+	struct {
+		le64 qw[2];
+	} entry;
+	nst_gpa at = { (tables->rtaddr & VTD_TABLE_PTR) + (rid >> 8) * sizeof(entry) };
+	uint64_t lo;
+
+	if (nst_mem_read(tables->mem, at, &entry, sizeof(entry)))
+		return VTD_FAULT_LEGACY_ROOT_ACCESS;
+	lo = le64_get(entry.qw[0]);
+	if (!(lo & VTD_ROOT_P))
+		return VTD_FAULT_ROOT_NOT_PRESENT;
+	at.v = (lo & VTD_TABLE_PTR) + (rid & 0xff) * sizeof(entry);
+	if (nst_mem_read(tables->mem, at, &entry, sizeof(entry)))
+		return VTD_FAULT_LEGACY_CONTEXT_ACCESS;
+	lo = le64_get(entry.qw[0]);
+	if (!(lo & VTD_CONTEXT_P))
+		return VTD_FAULT_CONTEXT_NOT_PRESENT;
+	out->fault_disabled = lo & VTD_CONTEXT_FPD;
+	if (FIELD_GET(VTD_LEGACY_CONTEXT_TT, lo) != VTD_LEGACY_TT_PASS_THROUGH)
+		return VTD_FAULT_LEGACY_CONTEXT_INVALID;
+	out->attachment.kind = ATTACHMENT_BYPASS;
+	return VTD_FAULT_NONE;
+}
+
+enum vtd_fault_reason vtd_tables_lookup(const struct vtd_tables *tables, nst_rid rid,
+					struct vtd_lookup *out)
+{
+	*out = (struct vtd_lookup){ .attachment.kind = ATTACHMENT_BLOCKED };
+	switch (FIELD_GET(VTD_RTADDR_TTM, tables->rtaddr)) {
+	case VTD_TTM_SCALABLE:
+		return lookup_scalable(tables, rid, out);
+	case VTD_TTM_LEGACY:
+		return lookup_legacy(tables, rid, out);
+	case VTD_TTM_ABORT: /* all requests are aborted, and nothing is reported */
+		out->fault_disabled = true;
+		return VTD_FAULT_RTA_TTM;
+	default:
+		return VTD_FAULT_RTA_TTM;
+	}
+}

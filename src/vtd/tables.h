@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From the guest's root, context and PASID tables to what a device should be attached
+ * to: VT-d 4.1 s3.4. Reads guest memory, changes nothing.
+ */
+#ifndef VTD_TABLES_H
+#define VTD_TABLES_H
+
+#include "base/endian.h"
+#include "spec/vtd_faults.h"
+#include "viommu/attach.h"
+
+#include <nestor/mem.h>
+
+struct vtd_tables {
+	struct nst_mem *mem;
+	uint64_t rtaddr;    /* as latched by SRTP */
+	uint64_t cap, ecap; /* what the unit offers: other bits are reserved */
+};
+
+struct vtd_lookup {
+	struct attachment attachment;
+	uint32_t rid_pasid;  /* what requests without PASID go by; 0 if unknown */
+	bool fault_disabled; /* FPD: do not record what is wrong */
+};
+
+/* The 64 bytes of a scalable-mode PASID-table entry. */
+struct vtd_pasid_entry {
+	le64 qw[8];
+};
+_Static_assert(sizeof(struct vtd_pasid_entry) == 64, "PASID-table entry");
+
+/*
+ * Where plain requests of @rid go. Always fills @out; the attachment is BLOCKED unless
+ * the reason returned is VTD_FAULT_NONE.
+ */
+enum vtd_fault_reason vtd_tables_lookup(const struct vtd_tables *tables, nst_rid rid,
+					struct vtd_lookup *out);
+
+/* The last step alone, without memory: an entry to an attachment. */
+enum vtd_fault_reason vtd_pasid_entry_decode(const struct vtd_pasid_entry *entry, uint64_t cap,
+					     uint64_t ecap, struct attachment *out);
+
+/* Reasons that say "nothing there (yet)", not "this is wrong". */
+static inline bool vtd_fault_is_absence(enum vtd_fault_reason reason)
+{
+	return reason == VTD_FAULT_ROOT_NOT_PRESENT || reason == VTD_FAULT_CONTEXT_NOT_PRESENT ||
+	       reason == VTD_FAULT_PASID_DIR_NOT_PRESENT || reason == VTD_FAULT_PASID_NOT_PRESENT;
+}
+
+#endif

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* See unit.h: life cycle, devices, register accesses and global commands (VT-d 4.1 s11.4). */
+#include "vtd/unit.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+
+#include <errno.h>
+
+static const struct viommu_ops vtd_ops;
+
+int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
+{
+	struct vtd_unit *u = alloc_object(struct vtd_unit);
+
+	if (!u)
+		return -ENOMEM;
+	u->base.ops = &vtd_ops;
+	u->vm = config->vm;
+	u->log = config->log;
+	u->send_msi = config->send_msi;
+	u->opaque = config->opaque;
+	mutex_init(&u->cmd_lock);
+	vtd_caps_default(&u->cap, &u->ecap);
+	attach_table_init(&u->attach, u->vm, u->log);
+	vtd_regs_init(&u->regs);
+	vtd_regs_reset(&u->regs, u->cap, u->ecap);
+	*out = &u->base;
+	return 0;
+}
+
+/* Back to what nst_device_open() left it on, whatever the guest's tables say. */
+static void release_device(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock)
+{
+	if (attach_point_fini(&u->attach, &d->point))
+		log_error(u->log, "vtd: a device stays blocked: its host refuses the parent HWPT");
+	free(d);
+}
+
+static void vtd_destroy(struct nst_viommu *viommu)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+
+	mutex_lock(&u->cmd_lock);
+	while (u->devices) {
+		struct vtd_device *d = u->devices;
+
+		u->devices = d->next;
+		release_device(u, d);
+	}
+	attach_table_fini(&u->attach);
+	mutex_unlock(&u->cmd_lock);
+	vtd_regs_fini(&u->regs);
+	mutex_fini(&u->cmd_lock);
+	free(u);
+}
+
+static int check_caps_locked(struct vtd_unit *u, const struct nst_device *dev) REQUIRES(u->cmd_lock)
+{
+	uint64_t cap = u->cap, ecap = u->ecap;
+	const char *why = "its host IOMMU lacks what the guest was offered";
+	int ret = vtd_caps_narrow(&dev->hw_info, &cap, &ecap, &why);
+
+	if (!ret && u->frozen && (cap != u->cap || ecap != u->ecap))
+		ret = -EOPNOTSUPP;
+	if (ret) {
+		log_error(u->log, "vtd: the device cannot be put behind this unit: %s", why);
+		return ret;
+	}
+	if (!u->frozen) {
+		u->cap = cap;
+		u->ecap = ecap;
+		vtd_regs_reset(&u->regs, cap, ecap);
+	}
+	return 0;
+}
+
+static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev)
+	REQUIRES(u->cmd_lock)
+{
+	struct vtd_device *d;
+	int ret;
+
+	for (d = u->devices; d; d = d->next)
+		if (d->rid == rid)
+			return -EEXIST;
+	d = alloc_object(struct vtd_device);
+	if (!d)
+		return -ENOMEM;
+	ret = check_caps_locked(u, dev);
+	if (ret) {
+		free(d);
+		return ret;
+	}
+	d->rid = rid;
+	d->dev = dev;
+	attach_point_init(&d->point, dev, NST_NO_PASID, 0);
+	d->next = u->devices;
+	u->devices = d;
+	vtd_reconcile_device(u, d);
+	return 0;
+}
+
+static int vtd_attach(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+	int ret;
+
+	mutex_lock(&u->cmd_lock);
+	ret = attach_locked(u, rid, dev);
+	mutex_unlock(&u->cmd_lock);
+	return ret;
+}
+
+static void vtd_detach(struct nst_viommu *viommu, nst_rid rid)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+
+	mutex_lock(&u->cmd_lock);
+	for (struct vtd_device **link = &u->devices; *link; link = &(*link)->next) {
+		struct vtd_device *d = *link;
+
+		if (d->rid != rid)
+			continue;
+		*link = d->next;
+		release_device(u, d);
+		break;
+	}
+	mutex_unlock(&u->cmd_lock);
+}
+
+/* s11.4.4.1 Global Command Register: enables are levels, the others commands. */
+static void global_command(struct vtd_unit *u, uint32_t command) REQUIRES(u->cmd_lock)
+{
+	uint64_t status = vtd_reg_get(&u->regs, VTD_GSTS);
+	uint64_t toggled = (command ^ status) & (VTD_GCMD_TE | VTD_GCMD_QIE);
+
+	if (command & VTD_GCMD_SRTP) {
+		u->rtaddr = vtd_reg_get(&u->regs, VTD_RTADDR);
+		vtd_reg_update(&u->regs, VTD_GSTS, VTD_GCMD_SRTP, 0);
+	}
+	if (toggled & VTD_GCMD_QIE) {
+		vtd_reg_set(&u->regs, VTD_IQH, 0);
+		vtd_reg_update(&u->regs, VTD_GSTS, VTD_GCMD_QIE, command & VTD_GCMD_QIE);
+		if (command & VTD_GCMD_QIE) /* some guests write the tail first */
+			vtd_queue_run(u);
+	}
+	if (toggled & VTD_GCMD_TE) {
+		u->translating = command & VTD_GCMD_TE;
+		if (!u->translating) /* s7.2.1: the index starts over */
+			u->next_frcd = 0;
+		log_info(u->log, "vtd: translation %s", u->translating ? "on" : "off");
+	}
+	if ((toggled & VTD_GCMD_TE) || (command & VTD_GCMD_SRTP))
+		vtd_reconcile_all(u);
+	if (command & VTD_GCMD_SRTP) { /* CAP.ESRTPS: a new root empties all caches by itself */
+		attach_invalidate_all(&u->attach);
+		vtd_flush(u);
+	}
+	/* status only after the fact: software polls it */
+	vtd_reg_update(&u->regs, VTD_GSTS, VTD_GCMD_TE, command & (VTD_GCMD_TE | VTD_GCMD_SRTP));
+}
+
+/*
+ * s11.4.6 Register-based invalidation: each write is carried out whole, as globally as
+ * it gets; the actual-granularity field says so.
+ */
+static void register_invalidation(struct vtd_unit *u, unsigned int hooks) REQUIRES(u->cmd_lock)
+{
+	if ((hooks & VTD_HOOK_CCMD) && (vtd_reg_get(&u->regs, VTD_CCMD) & VTD_CCMD_ICC)) {
+		vtd_reconcile_all(u);
+		vtd_reg_update(&u->regs, VTD_CCMD, VTD_CCMD_ICC | VTD_CCMD_CAIG,
+			       FIELD_PREP(VTD_CCMD_CAIG, VTD_GRANULARITY_GLOBAL));
+	}
+	if ((hooks & VTD_HOOK_IOTLB) && (vtd_reg_get(&u->regs, VTD_IOTLB) & VTD_IOTLB_IVT)) {
+		attach_invalidate_all(&u->attach);
+		vtd_flush(u);
+		vtd_reg_update(&u->regs, VTD_IOTLB, VTD_IOTLB_IVT | VTD_IOTLB_IAIG,
+			       FIELD_PREP(VTD_IOTLB_IAIG, VTD_GRANULARITY_GLOBAL));
+	}
+}
+
+static uint64_t vtd_mmio_read(struct nst_viommu *viommu, uint64_t offset, unsigned int size)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+
+	atomic_store_explicit(&u->frozen, true, memory_order_relaxed);
+	return vtd_regs_read(&u->regs, offset, size);
+}
+
+static void vtd_mmio_write(struct nst_viommu *viommu, uint64_t offset, unsigned int size,
+			   uint64_t value)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+	unsigned int hooks;
+
+	mutex_lock(&u->cmd_lock);
+	u->frozen = true;
+	hooks = vtd_regs_write(&u->regs, offset, size, value);
+	if (hooks & VTD_HOOK_GCMD) /* write-only, so not in the register file */
+		global_command(u, (uint32_t)value);
+	register_invalidation(u, hooks);
+	vtd_events_written(u, hooks);
+	/* software cleared an error, or moved the tail */
+	if (hooks & (VTD_HOOK_FSTS | VTD_HOOK_IQT))
+		vtd_queue_run(u);
+	mutex_unlock(&u->cmd_lock);
+}
+
+static void vtd_reset(struct nst_viommu *viommu)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+
+	mutex_lock(&u->cmd_lock);
+	u->translating = false;
+	u->rtaddr = 0;
+	u->next_frcd = 0;
+	vtd_regs_reset(&u->regs, u->cap, u->ecap);
+	vtd_reconcile_all(u);
+	mutex_unlock(&u->cmd_lock);
+}
+
+static void vtd_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *stats)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+
+	mutex_lock(&u->cmd_lock);
+	*stats = (struct nst_viommu_stats){
+		.invalidation_descriptors = u->descriptors,
+		.wait_descriptors = u->waits,
+		.host_invalidate_calls = u->attach.invalidate_calls,
+		.host_invalidate_entries = u->attach.invalidate_entries,
+		.nested_hwpts = u->attach.nested_hwpts,
+		.attaches = u->attach.attaches,
+		.failed_attaches = u->attach.failed_attaches,
+		.faults = u->faults,
+		.queue_errors = u->queue_errors,
+	};
+	mutex_unlock(&u->cmd_lock);
+}
+
+static const struct viommu_ops vtd_ops = {
+	.destroy = vtd_destroy,
+	.attach = vtd_attach,
+	.detach = vtd_detach,
+	.mmio_read = vtd_mmio_read,
+	.mmio_write = vtd_mmio_write,
+	.reset = vtd_reset,
+	.get_stats = vtd_get_stats,
+};
