@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* See device_function.h. */
+#include "frontend/device_function.h"
+
+#include "base/alloc.h"
+#include "base/bits.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <linux/vfio.h>
+#include <string.h>
+
+struct device_function {
+	struct nst_device *dev;
+	struct nst_vfu *vfu;
+	const struct nst_log *log;
+};
+
+static int region_read(void *opaque, unsigned int region, uint64_t offset, void *buf, size_t size)
+{
+	struct device_function *f = opaque;
+
+	return nst_device_read(f->dev, region, offset, buf, size);
+}
+
+static int region_write(void *opaque, unsigned int region, uint64_t offset, const void *buf,
+			size_t size)
+{
+	struct device_function *f = opaque;
+
+	return nst_device_write(f->dev, region, offset, buf, size);
+}
+
+static int set_irqs(void *opaque, const struct nst_vfu_irqs *irqs)
+{
+	struct device_function *f = opaque;
+
+	return nst_device_set_irqs(f->dev, irqs->index, irqs->flags, irqs->start, irqs->count,
+				   irqs->eventfds, irqs->data);
+}
+
+static int reset(void *opaque)
+{
+	struct device_function *f = opaque;
+
+	return nst_device_reset(f->dev);
+}
+
+/* The VMM is gone: no interrupt, no DMA into memory that is no longer the guest's. */
+static void disconnected(void *opaque, int err)
+{
+	struct device_function *f = opaque;
+	int ret;
+
+	if (err)
+		log_warn(f->log, "the VMM's connection to a device broke: %s", strerror(-err));
+	for (unsigned int index = 0; index < VFIO_PCI_NUM_IRQS; index++) {
+		if (!nst_device_irq_count(f->dev, index))
+			continue;
+		ret = nst_device_set_irqs(f->dev, index,
+					  VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, 0,
+					  0, NULL, NULL);
+		if (ret && ret != -EINVAL && ret != -ENOTTY)
+			log_warn(f->log, "interrupts stay enabled: %s", strerror(-ret));
+	}
+	ret = reset(f);
+	if (ret)
+		log_warn(f->log, "the device cannot be reset: %s", strerror(-ret));
+}
+
+static const struct nst_vfu_ops vfu_ops = {
+	.region_read = region_read,
+	.region_write = region_write,
+	.set_irqs = set_irqs,
+	.reset = reset,
+	.disconnected = disconnected,
+};
+
+int device_function_create(struct nst_device *dev, const char *socket_path,
+			   const struct nst_log *log, struct device_function **out)
+{
+	struct device_function *f = alloc_object(struct device_function);
+	struct nst_vfu_config config = {
+		.socket_path = socket_path,
+		.ops = &vfu_ops,
+		.opaque = f,
+		.log = log,
+	};
+	int ret;
+
+	if (!f)
+		return -ENOMEM;
+	*f = (struct device_function){ .dev = dev, .log = log };
+	for (unsigned int i = 0; i < NST_VFU_NUM_REGIONS; i++) {
+		struct nst_device_region region = nst_device_region(dev, i);
+
+		config.regions[i] = (struct nst_vfu_region){
+			.size = region.size,
+			.fd = -1,
+			.flags = region.flags &
+				 (VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE),
+		};
+	}
+	for (unsigned int i = 0; i < NST_VFU_NUM_IRQS; i++)
+		config.irq_counts[i] = nst_device_irq_count(dev, i);
+	ret = nst_vfu_create(&config, &f->vfu);
+	if (ret) {
+		free(f);
+		return ret;
+	}
+	*out = f;
+	return 0;
+}
+
+void device_function_destroy(struct device_function *f)
+{
+	if (!f)
+		return;
+	nst_vfu_destroy(f->vfu);
+	free(f);
+}
+
+struct nst_vfu *device_function_vfu(struct device_function *f)
+{
+	return f->vfu;
+}

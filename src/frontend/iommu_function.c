@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * See iommu_function.h. Bus Master Enable is always set in the configuration space
+ * served: firmware's read-modify-write of COMMAND then enables it in the VMM too, and
+ * without it the VMM would not deliver our interrupts, which are writes to memory.
+ */
+#include "frontend/iommu_function.h"
+
+#include "base/alloc.h"
+#include "base/bits.h"
+#include "base/endian.h"
+#include "base/log.h"
+#include "endpoint/pci_config.h"
+
+#include <errno.h>
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* The vendor id that means "nobody's": no driver binds to this function. */
+enum { FUNCTION_VENDOR = 0x1eaf, FUNCTION_DEVICE_VTD = 0x0001 };
+#define FUNCTION_CLASS 0x060000
+
+struct iommu_function {
+	struct nst_vm *vm;
+	struct nst_viommu *viommu;
+	struct nst_vfu *vfu;
+	const struct nst_log *log;
+	iommu_function_unshared_fn *unshared;
+	void *opaque;
+	struct pci_config config;
+	/* is the guest's memory shared? asked of the VMM once, about the root table */
+	bool asked;
+	nst_gpa probe_gpa;
+	uint8_t probe_seen[PAGE_SIZE_4K];
+};
+
+static void send_msi(void *opaque, uint64_t address, uint32_t data)
+{
+	struct iommu_function *f = opaque;
+	le32 bytes = le32_make(data);
+	int ret = nst_vfu_dma_write(f->vfu, (nst_gpa){ address }, &bytes, sizeof(bytes));
+
+	if (ret)
+		log_warn(f->log, "an IOMMU interrupt is lost: %s", strerror(-ret));
+}
+
+static void config_write(struct iommu_function *f, uint64_t offset, const void *buf, size_t size)
+{
+	if (pci_config_write(&f->config, offset, buf, size))
+		nst_viommu_reset(f->viommu);
+	f->config.bytes[PCI_COMMAND] |= PCI_COMMAND_MASTER;
+}
+
+static void config_reset(struct iommu_function *f)
+{
+	pci_config_reset(&f->config);
+	f->config.bytes[PCI_COMMAND] |= PCI_COMMAND_MASTER;
+}
+
+/*
+ * The VMM sends the file of private memory too, and the file then holds zeros where the
+ * guest has data. Compare what the VMM reads with what we see, before and after.
+ */
+static void probe_done(void *opaque, int err, const void *data, size_t size)
+{
+	struct iommu_function *f = opaque;
+	uint8_t now[PAGE_SIZE_4K];
+
+	if (err || nst_mem_read(nst_vm_mem(f->vm), f->probe_gpa, now, size))
+		return;
+	if (!memcmp(data, now, size) || !memcmp(data, f->probe_seen, size))
+		return;
+	log_error(
+		f->log,
+		"the guest's memory is not shared with us: the page at 0x%llx differs. Give QEMU \"-object memory-backend-memfd,id=m,size=...,share=on -machine memory-backend=m\"",
+		(unsigned long long)f->probe_gpa.v);
+	if (f->unshared)
+		f->unshared(f->opaque);
+}
+
+static void probe_shared_memory(struct iommu_function *f)
+{
+	uint64_t rtaddr = nst_viommu_mmio_read(f->viommu, 0x20, 8) & ~(PAGE_SIZE_4K - 1);
+
+	f->asked = true;
+	f->probe_gpa.v = rtaddr;
+	if (nst_mem_read(nst_vm_mem(f->vm), f->probe_gpa, f->probe_seen, PAGE_SIZE_4K)) {
+		log_warn(f->log, "the IOMMU's root table at 0x%llx is not in memory we were given",
+			 (unsigned long long)rtaddr);
+		return;
+	}
+	if (nst_vfu_dma_read(f->vfu, f->probe_gpa, PAGE_SIZE_4K, probe_done, f))
+		log_warn(f->log, "cannot find out whether the guest's memory is shared");
+}
+
+static int region_read(void *opaque, unsigned int region, uint64_t offset, void *buf, size_t size)
+{
+	struct iommu_function *f = opaque;
+
+	if (region == VFIO_PCI_CONFIG_REGION_INDEX)
+		pci_config_read(&f->config, offset, buf, size);
+	else if (size <= 8)
+		le_store(buf, (unsigned int)size,
+			 nst_viommu_mmio_read(f->viommu, offset, (unsigned int)size));
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int region_write(void *opaque, unsigned int region, uint64_t offset, const void *buf,
+			size_t size)
+{
+	struct iommu_function *f = opaque;
+	enum { GCMD = 0x18 };
+
+	if (region == VFIO_PCI_CONFIG_REGION_INDEX) {
+		config_write(f, offset, buf, size);
+		return 0;
+	}
+	if (size > 8)
+		return -EINVAL;
+	if (offset == GCMD && !f->asked) /* the guest's driver is at work: the root is there */
+		probe_shared_memory(f);
+	nst_viommu_mmio_write(f->viommu, offset, (unsigned int)size,
+			      le_load(buf, (unsigned int)size));
+	return 0;
+}
+
+static int dma_map(void *opaque, struct nst_vfu_dma *dma)
+{
+	struct iommu_function *f = opaque;
+	int ret;
+
+	if (dma->fd < 0) { /* a ROM, or another device's BAR: nothing we can reach */
+		log_debug(f->log, "memory at 0x%llx (0x%llx bytes) has no file descriptor",
+			  (unsigned long long)dma->gpa.v, (unsigned long long)dma->size);
+		return 0;
+	}
+	ret = nst_vm_map_file(f->vm, dma->gpa, dma->size, dma->fd, dma->fd_offset,
+			      dma->prot & PROT_WRITE);
+	if (ret)
+		log_error(f->log, "guest memory at 0x%llx (0x%llx bytes) cannot be mapped: %s",
+			  (unsigned long long)dma->gpa.v, (unsigned long long)dma->size,
+			  strerror(-ret));
+	return ret;
+}
+
+static int dma_unmap(void *opaque, nst_gpa gpa, uint64_t size)
+{
+	struct iommu_function *f = opaque;
+	int ret = nst_vm_unmap(f->vm, gpa, size);
+
+	return ret == -ENOENT ? 0 : ret; /* it had no file descriptor */
+}
+
+/* The VMM arms the error and request interrupts; this function never raises either. */
+static int set_irqs(void *opaque, const struct nst_vfu_irqs *irqs)
+{
+	return 0;
+}
+
+static int reset(void *opaque)
+{
+	struct iommu_function *f = opaque;
+
+	nst_viommu_reset(f->viommu);
+	config_reset(f);
+	f->asked = false;
+	return 0;
+}
+
+static void disconnected(void *opaque, int err)
+{
+	struct iommu_function *f = opaque;
+
+	if (err)
+		log_warn(f->log, "the VMM's connection to the IOMMU broke: %s", strerror(-err));
+	reset(f);
+}
+
+static const struct nst_vfu_ops vfu_ops = {
+	.region_read = region_read,
+	.region_write = region_write,
+	.dma_map = dma_map,
+	.dma_unmap = dma_unmap,
+	.set_irqs = set_irqs,
+	.reset = reset,
+	.disconnected = disconnected,
+};
+
+static int serve(struct iommu_function *f, const char *socket_path)
+{
+	struct nst_vfu_config config = {
+		.socket_path = socket_path,
+		.ops = &vfu_ops,
+		.opaque = f,
+		.log = f->log,
+		.regions = {
+			[VFIO_PCI_BAR0_REGION_INDEX] = {
+				.size = NST_VTD_MMIO_SIZE, .fd = -1,
+				.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE,
+			},
+			[VFIO_PCI_CONFIG_REGION_INDEX] = {
+				.size = PCI_CFG_SPACE_SIZE, .fd = -1,
+				.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE,
+			},
+		},
+		.irq_counts = { [VFIO_PCI_ERR_IRQ_INDEX] = 1, [VFIO_PCI_REQ_IRQ_INDEX] = 1 },
+	};
+
+	return nst_vfu_create(&config, &f->vfu);
+}
+
+int iommu_function_create_vtd(const struct iommu_function_config *config,
+			      struct iommu_function **out)
+{
+	struct iommu_function *f = alloc_object(struct iommu_function);
+	int ret;
+
+	if (!f)
+		return -ENOMEM;
+	*f = (struct iommu_function){
+		.vm = config->vm,
+		.log = config->log,
+		.unshared = config->unshared,
+		.opaque = config->opaque,
+	};
+	pci_config_init(&f->config, FUNCTION_VENDOR, FUNCTION_DEVICE_VTD, FUNCTION_CLASS, 0);
+	pci_config_set_bar(&f->config, 0, NST_VTD_MMIO_SIZE, false);
+	config_reset(f);
+	ret = nst_vtd_create(
+		&(struct nst_vtd_config){
+			.vm = f->vm, .log = f->log, .send_msi = send_msi, .opaque = f },
+		&f->viommu);
+	if (!ret)
+		ret = serve(f, config->socket_path);
+	if (ret) {
+		iommu_function_destroy(f);
+		return ret;
+	}
+	*out = f;
+	return 0;
+}
+
+void iommu_function_destroy(struct iommu_function *f)
+{
+	if (!f)
+		return;
+	nst_vfu_destroy(f->vfu);
+	nst_viommu_destroy(f->viommu);
+	free(f);
+}
+
+struct nst_viommu *iommu_function_viommu(struct iommu_function *f)
+{
+	return f->viommu;
+}
+
+struct nst_vfu *iommu_function_vfu(struct iommu_function *f)
+{
+	return f->vfu;
+}
