@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * A VT-d unit against a hostile guest: one device on the synchronous software host, 512 KiB of
+ * memory at 0, struct steps of input. The host refuses nothing: an object left on it is our bug.
+ */
+#include "host/soft/soft.h"
+#include "vtd/desc.h"
+
+#include <assert.h>
+#include <nestor/viommu.h>
+#include <string.h>
+
+enum { MEMORY = 1 << 19, RID = 0x10 };
+enum kind { WRITE, READ, POKE, DMA, RESET, REPLUG, REMAP, DECODE, KINDS };
+struct step { uint8_t kind, a; le16 offset; le32 high; le64 value; };
+static struct nst_host *host;
+static struct nst_vm *vm;
+static struct nst_device *dev;
+static struct endpoint ep;
+static _Alignas(4096) uint8_t memory[MEMORY];
+
+static uint64_t bar_read(struct endpoint *e, unsigned int bar, uint64_t at, unsigned int n) { return at; }
+static void bar_write(struct endpoint *e, unsigned int b, uint64_t at, unsigned int n, uint64_t v) { }
+static void nothing(struct endpoint *e) { }
+static void send_msi(void *opaque, uint64_t address, uint32_t data) { assert(address % 4 == 0); }
+static void take_log(void *opaque, enum nst_log_level level, const char *message)
+{
+	assert(!strstr(message, "outlives") && !strstr(message, "destroyed") && !strstr(message, "detach"));
+}
+static const struct nst_log log = { take_log, NULL, NST_LOG_ERROR };
+
+static void set_up(void)
+{
+	static const struct endpoint_ops ops = { "fuzz", bar_read, bar_write, NULL, nothing, nothing };
+	char path[64];
+
+	ep.ops = &ops;
+	pci_config_init(&ep.config, 0x1234, 0x5678, 0xff0000, 1);
+	assert(!nst_host_soft_create(&(struct nst_soft_config){ .synchronous = true }, &host));
+	assert(!soft_add_endpoint(host, &ep, path, sizeof(path)) && !nst_vm_create(host, &log, &vm));
+	assert(!nst_device_open(vm, &(struct nst_device_config){ .path = path }, &dev));
+	atomic_store(&ep.config.bus_master, true);
+}
+
+static void do_step(struct nst_viommu *unit, const struct step *s)
+{
+	uint64_t value = le64_get(s->value), at = le16_get(s->offset) * 8ULL % MEMORY;
+	struct endpoint_dma_request dma = { { value }, NST_NO_PASID, s->a & 1, &value, 8 };
+	struct vtd_raw_desc raw = { { s->value, le64_make(le_load(s, 8)), { 0 }, { s->a >> 7 } } };
+	struct vtd_desc d;
+
+	switch ((enum kind)(s->kind % KINDS)) {
+	case WRITE: nst_viommu_mmio_write(unit, le16_get(s->offset) % 4104, 1U << s->a % 4, value); break;
+	case READ: nst_viommu_mmio_read(unit, le16_get(s->offset) % 4104, 1U << s->a % 4); break;
+	case POKE: memcpy(memory + at, &s->value, 8); break;
+	case DMA: if (endpoint_dma(&ep, &dma)) {} break;	/* a fault is an answer too */
+	case RESET: nst_viommu_reset(unit); break;
+	case REPLUG: nst_viommu_detach(unit, RID); assert(!nst_viommu_attach(unit, RID, dev)); break;
+	case REMAP: nst_vm_unmap_all(vm); assert(!nst_vm_map(vm, (nst_gpa){ 0 }, MEMORY, memory, s->a % 8)); break;
+	default: if (!vtd_desc_decode(&raw, s->a & 1, &d)) assert(d.addr % 4096 == 0 && d.npages <= 1 << 18);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct nst_viommu *unit;
+	struct step s;
+
+	if (!vm)
+		set_up();
+	nst_vm_unmap_all(vm);
+	assert(!nst_vm_map(vm, (nst_gpa){ 0 }, MEMORY, memset(memory, 0, MEMORY), true));
+	assert(!nst_vtd_create(&(struct nst_vtd_config){ vm, &log, send_msi, NULL }, &unit));
+	assert(!nst_viommu_attach(unit, RID, dev));
+	for (size_t at = 0; at + sizeof(s) <= size; at += sizeof(s))
+		do_step(unit, memcpy(&s, data + at, sizeof(s)));
+	nst_viommu_destroy(unit);
+	return 0;
+}
