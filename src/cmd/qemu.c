@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* See qemu.h. */
+#include "cmd/qemu.h"
+
+#include "cmd/cmd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PROGRAM "qemu-system-x86_64"
+
+static void push(struct qemu *q, char *word)
+{
+	q->argv[q->argc++] = word;
+}
+
+/* Does this QEMU know vfio-user-pci? It prints the device's options, or fails. */
+static bool has_vfio_user(const struct qemu *q)
+{
+	char *argv[20];
+	int status = -1;
+	pid_t pid;
+
+	memcpy(argv, q->argv, sizeof(q->argv[0]) * q->argc);
+	argv[q->argc] = (char *)"-device";
+	argv[q->argc + 1] = (char *)"vfio-user-pci,help";
+	argv[q->argc + 2] = NULL;
+	pid = fork();
+	if (pid == 0) {
+		int null = open("/dev/null", O_RDWR);
+
+		dup2(null, 0);
+		dup2(null, 1);
+		dup2(null, 2);
+		execvp(argv[0], argv);
+		_exit(127);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* The private Debian 13 tree runs through its own dynamic loader, without chroot or root. */
+static bool from_tree(struct qemu *q)
+{
+	char *tree = cache_path("debian13"), *loader = NULL, *libs = NULL, *program = NULL;
+	char *data = NULL, *bios = NULL;
+	bool found = false;
+
+	if (tree && asprintf(&program, "%s/usr/bin/" PROGRAM, tree) > 0 && !access(program, X_OK) &&
+	    asprintf(&loader, "%s/lib64/ld-linux-x86-64.so.2", tree) > 0 &&
+	    asprintf(&libs, "%s/lib/x86_64-linux-gnu:%s/usr/lib/x86_64-linux-gnu", tree, tree) >
+		    0 &&
+	    asprintf(&data, "%s/usr/share/qemu", tree) > 0 &&
+	    asprintf(&bios, "%s/usr/share/seabios", tree) > 0) {
+		char *const words[] = { loader,	      strdup("--library-path"),
+					libs,	      program,
+					strdup("-L"), data,
+					strdup("-L"), bios };
+
+		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+			push(q, words[i]);
+		found = true;
+	} else {
+		free(program);
+		free(loader);
+		free(libs);
+		free(data);
+		free(bios);
+	}
+	free(tree);
+	return found;
+}
+
+void qemu_fini(struct qemu *q)
+{
+	while (q->argc)
+		free(q->argv[--q->argc]);
+}
+
+int qemu_find(const char *wanted, struct qemu *out)
+{
+	*out = (struct qemu){ 0 };
+	push(out, strdup(wanted ? wanted : PROGRAM));
+	if (has_vfio_user(out))
+		return -1;
+	qemu_fini(out);
+	if (wanted) {
+		complain("%s is not a QEMU with the vfio-user-pci device (10.1 or newer)", wanted);
+		return EXIT_USAGE;
+	}
+	if (from_tree(out) && has_vfio_user(out))
+		return -1;
+	qemu_fini(out);
+	complain(
+		"no QEMU with the vfio-user-pci device (10.1 or newer) on PATH or in the cache: run \"scripts/setup guest\", or give --qemu");
+	return EXIT_USAGE;
+}
+
+/* Arguments of one run. They are few; a word that does not fit any more is our own bug. */
+struct words {
+	char *word[128];
+	unsigned int count;
+};
+
+static void add(struct words *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void add(struct words *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (w->count + 1 >= sizeof(w->word) / sizeof(w->word[0]) ||
+	    vasprintf(&w->word[w->count++], fmt, ap) < 0)
+		abort();
+	va_end(ap);
+}
+
+static void add_function(struct words *w, const char *id, unsigned int slot, int socket,
+			 bool posted_writes)
+{
+	add(w, "-device");
+	/* rombar=0: no probing for a ROM that is not there */
+	add(w,
+	    "{\"driver\":\"vfio-user-pci\",\"id\":\"%s\",\"bus\":\"pcie.0\",\"addr\":\"%x.0\",\"rombar\":0,"
+	    "\"x-no-posted-writes\":%s,\"socket\":{\"type\":\"unix\",\"path\":\"/proc/self/fd/%d\"}}",
+	    id, slot, posted_writes ? "false" : "true", socket);
+}
+
+static void add_machine(struct words *w, const struct run_options *o)
+{
+	add(w, "-nodefaults");
+	add(w, "-no-user-config");
+	add(w, "-no-reboot");
+	add(w, "-display");
+	add(w, "none");
+	add(w, "-accel");
+	add(w, "%s", o->accel);
+	add(w, "-cpu");
+	add(w, "max");
+	add(w, "-smp");
+	add(w, "%s", o->cpus);
+	add(w, "-m");
+	add(w, "%s", o->memory);
+	/* shared, so that the DMA of our devices reaches it */
+	add(w, "-object");
+	add(w, "memory-backend-memfd,id=ram,size=%s,share=on", o->memory);
+	add(w, "-machine");
+	add(w, "q35,memory-backend=ram");
+}
+
+static void add_devices(struct words *w, const struct run_options *o, const struct qemu_run *run)
+{
+	char id[16];
+
+	/* A posted tail write would only be followed by a read that waits for it. */
+	add_function(w, QEMU_IOMMU_ID, QEMU_IOMMU_SLOT, run->iommu_socket, false);
+	for (unsigned int i = 0; i < o->num_devices; i++) {
+		snprintf(id, sizeof(id), "nestor%u", i);
+		add_function(w, id, QEMU_FIRST_DEVICE_SLOT + i, run->device_sockets[i], true);
+	}
+}
+
+static void add_boot(struct words *w, const struct run_options *o, const struct qemu_run *run)
+{
+	add(w, "-chardev");
+	if (o->quiet)
+		add(w, "null,id=console,logfile=/proc/self/fd/%d", run->console);
+	else
+		add(w, "stdio,id=console,logfile=/proc/self/fd/%d", run->console);
+	add(w, "-serial");
+	add(w, "chardev:console");
+	add(w, "-acpitable");
+	add(w, "file=/proc/self/fd/%d", run->dmar);
+	add(w, "-kernel");
+	add(w, "%s", o->kernel);
+	add(w, "-initrd");
+	add(w, "%s", o->initrd);
+	add(w, "-append");
+	add(w, "%s", o->append);
+}
+
+static void make_words(struct words *w, const struct qemu *q, const struct run_options *o,
+		       const struct qemu_run *run)
+{
+	for (unsigned int i = 0; i < q->argc; i++)
+		add(w, "%s", q->argv[i]);
+	add_machine(w, o);
+	add_devices(w, o, run);
+	if (run->monitor >= 0) {
+		add(w, "-chardev");
+		add(w, "socket,id=monitor,fd=%d", run->monitor);
+		add(w, "-qmp");
+		add(w, "chardev:monitor");
+	}
+	if (!run->probe)
+		add_boot(w, o, run);
+	for (char **extra = o->extra; *extra; extra++)
+		add(w, "%s", *extra);
+	w->word[w->count] = NULL;
+}
+
+/* In the child: only what QEMU is to have survives exec. */
+static void keep(int fd)
+{
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, 0);
+}
+
+static void exec_child(struct words *w, const struct run_options *o, const struct qemu_run *run,
+		       pid_t parent)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent) /* it died before it could take us along */
+		_exit(1);
+	keep(run->iommu_socket);
+	for (unsigned int i = 0; i < o->num_devices; i++)
+		keep(run->device_sockets[i]);
+	keep(run->dmar);
+	keep(run->monitor);
+	keep(run->console);
+	if (run->probe || o->quiet) {
+		int null = open("/dev/null", O_RDWR);
+
+		dup2(null, 0);
+		dup2(null, 1);
+	}
+	execvp(w->word[0], w->word);
+	complain("cannot start %s: %s", w->word[0], strerror(errno));
+	_exit(127);
+}
+
+pid_t qemu_start(const struct qemu *qemu, const struct run_options *options,
+		 const struct qemu_run *run, int *pidfd)
+{
+	struct words w = { .count = 0 };
+	pid_t parent = getpid(), pid;
+	int ret = 0;
+
+	make_words(&w, qemu, options, run);
+	pid = fork();
+	if (pid == 0)
+		exec_child(&w, options, run, parent);
+	if (pid < 0)
+		ret = -errno;
+	while (w.count)
+		free(w.word[--w.count]);
+	if (ret)
+		return ret;
+	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (*pidfd < 0) {
+		ret = -errno;
+		qemu_end(pid, -1, false);
+		return ret;
+	}
+	return pid;
+}
+
+int qemu_end(pid_t pid, int pidfd, bool gently)
+{
+	struct pollfd ended = { .fd = pidfd, .events = POLLIN };
+	int status = -1;
+
+	if (gently) {
+		kill(pid, SIGTERM);
+		poll(&ended, 1, 1000);
+	}
+	kill(pid, SIGKILL); /* a zombie takes no notice, and the pid is ours until waited for */
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}

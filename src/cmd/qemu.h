@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * QEMU as a child process: which one, with which arguments, and its end.
+ *
+ * The child dies with this process, whatever kills it (PR_SET_PDEATHSIG), and takes
+ * its sockets and tables from inherited descriptors (/proc/self/fd/N), so nothing of
+ * a run ever lies in the file system.
+ */
+#ifndef CMD_QEMU_H
+#define CMD_QEMU_H
+
+#include "cmd/run_options.h"
+
+#include <sys/types.h>
+
+enum { QEMU_IOMMU_SLOT = 0x1e, QEMU_FIRST_DEVICE_SLOT = 2 };
+#define QEMU_IOMMU_ID "nestor-iommu"
+
+/* The words that start a QEMU that has vfio-user-pci. */
+struct qemu {
+	char *argv[16];
+	unsigned int argc;
+};
+
+/* What one run of it is given besides the options. Descriptors stay the caller's; -1 = none. */
+struct qemu_run {
+	bool probe;	  /* only to see where firmware puts BARs: no kernel */
+	int iommu_socket; /* O_PATH descriptors of listening sockets */
+	int device_sockets[RUN_MAX_DEVICES];
+	int dmar;    /* a file with the DMAR table */
+	int monitor; /* a connected socket */
+	int console; /* a pipe that gets what the guest prints */
+};
+
+/* -1, or the status to exit with, the user having been told. */
+int qemu_find(const char *wanted, struct qemu *out);
+void qemu_fini(struct qemu *qemu);
+
+/* Returns its pid and stores a pidfd, or a negative errno. */
+pid_t qemu_start(const struct qemu *qemu, const struct run_options *options,
+		 const struct qemu_run *run, int *pidfd);
+
+/* End it, gently for a while if it may have a terminal to restore; returns its wait status. */
+int qemu_end(pid_t pid, int pidfd, bool gently);
+
+#endif

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* See report.h. */
+#include "cmd/report.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+
+void report_collect(struct report *report, const struct server *server, bool guest_ok,
+		    double boot_seconds)
+{
+	*report = (struct report){ .guest_ok = guest_ok, .boot_seconds = boot_seconds };
+	nst_soft_get_stats(server->host, &report->host);
+	nst_viommu_get_stats(iommu_function_viommu(server->iommu), &report->viommu);
+}
+
+static void row(const char *what, unsigned long long n, const char *note)
+{
+	fprintf(stderr, "  %-34s %12llu  %s\n", what, n, note);
+}
+
+void report_print(const struct report *r)
+{
+	fputs("\n", stderr);
+	if (r->boot_seconds >= 0)
+		fprintf(stderr, "  %-34s %12.2f  s\n", "guest boot time", r->boot_seconds);
+	row("memory read by DMA", r->host.dma_read_bytes, "bytes");
+	row("memory written by DMA", r->host.dma_write_bytes, "bytes");
+	row("first-stage walks", r->host.s1_walks, "");
+	row("IOTLB hits", r->host.iotlb_hits, "");
+	row("nested HWPTs made", r->viommu.nested_hwpts, "");
+	row("guest invalidation descriptors", r->viommu.invalidation_descriptors, "");
+	row("  of them wait descriptors", r->viommu.wait_descriptors, "");
+	row("host invalidation calls", r->host.invalidate_calls, "");
+	row("  entries in them", r->host.invalidate_entries, "");
+	row("faults", r->host.faults + r->viommu.faults + r->viommu.queue_errors, "");
+	row("stale IOTLB entries used", r->host.stale_hits, "");
+	fputs("\n", stderr);
+}
+
+static void add(struct json_object *object, const char *key, uint64_t n)
+{
+	json_object_object_add(object, key, json_object_new_uint64(n));
+}
+
+/* With the two digits that the guest gave; null if it gave none. */
+static struct json_object *seconds(double s)
+{
+	char digits[32];
+
+	snprintf(digits, sizeof(digits), "%.2f", s);
+	return s < 0 ? NULL : json_object_new_double_s(s, digits);
+}
+
+int report_write(const struct report *r, const char *file)
+{
+	struct json_object *o = json_object_new_object();
+	int ret;
+
+	if (!o)
+		return -ENOMEM;
+	json_object_object_add(o, "guest_ok", json_object_new_boolean(r->guest_ok));
+	json_object_object_add(o, "boot_seconds", seconds(r->boot_seconds));
+	add(o, "dma_read_bytes", r->host.dma_read_bytes);
+	add(o, "dma_write_bytes", r->host.dma_write_bytes);
+	add(o, "s1_walks", r->host.s1_walks);
+	add(o, "nested_hwpts", r->viommu.nested_hwpts);
+	add(o, "invalidation_descriptors", r->viommu.invalidation_descriptors);
+	add(o, "wait_descriptors", r->viommu.wait_descriptors);
+	add(o, "host_invalidate_calls", r->host.invalidate_calls);
+	add(o, "host_invalidate_entries", r->host.invalidate_entries);
+	add(o, "faults", r->host.faults + r->viommu.faults + r->viommu.queue_errors);
+	add(o, "stale_hits", r->host.stale_hits);
+	errno = 0;
+	ret = json_object_to_file_ext(file, o, JSON_C_TO_STRING_PRETTY);
+	json_object_put(o);
+	return ret ? (errno ? -errno : -EIO) : 0;
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* See run_options.h. */
+#include "cmd/run_options.h"
+
+#include "cmd/cmd.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Strict mode by default: every unmap is invalidated at once, the hardest case for us. */
+#define DEFAULT_APPEND "console=ttyS0 panic=-1 panic_on_warn=1 intel_iommu=on,sm_on iommu.strict=1"
+
+static const char help[] =
+	"usage: nestor run [OPTION...] [-- QEMU-ARGUMENT...]\n"
+	"\n"
+	"Boots a Linux guest in QEMU (vfio-user-pci, 10.1 or newer). Its IOMMU is Nestor's VT-d,\n"
+	"its devices are passed through to it from the software host, and all their DMA is\n"
+	"translated by the guest's tables nested on the host's.\n"
+	"\n"
+	"  --device DESC     a device to pass through; again for more. DESC is\n"
+	"                      nvme,file=IMAGE[,serial=S][,readonly=on]\n"
+	"                    (default: an NVMe disk of 64 MiB in memory)\n"
+	"  --kernel FILE     bzImage (default: the one scripts/setup fetched)\n"
+	"  --initrd FILE     (default: the one scripts/setup made)\n"
+	"  --append WORDS    added to the kernel command line, which begins\n"
+	"                      " DEFAULT_APPEND "\n"
+	"  --job NAME        run a job of the default initrd instead of a shell, and exit with 0\n"
+	"                    only if the guest says its success word: demo, io, verify,\n"
+	"                    replug, reboot, powercut\n"
+	"  --report FILE     write what happened as JSON\n"
+	"  --quiet           show progress instead of the guest's console\n"
+	"  --timeout SECONDS end the guest, and fail, after that long\n"
+	"  --memory SIZE     guest memory as QEMU's -m takes it (default: 512M)\n"
+	"  --cpus N          (default: 2)\n"
+	"  --accel NAME      QEMU accelerator: tcg (default) or kvm\n"
+	"  --qemu FILE       the QEMU to use (default: qemu-system-x86_64 on PATH if it is new\n"
+	"                    enough, else the one scripts/setup fetched)\n"
+	"  --viommu vtd      the kind of IOMMU (the only one so far)\n"
+	"  --host soft       the host that translates (the only one so far)\n"
+	"  --no-check        do not verify every IOTLB hit against the tables\n"
+	"  --drop-invalidation-after BYTES\n"
+	"                    for testing the test bench: lose one invalidation after devices\n"
+	"                    have written that many bytes\n"
+	"  --verbose         what Nestor does, step by step\n"
+	"  --help\n"
+	"\n"
+	"Exit status: 0 success, 1 the guest or QEMU failed, 2 the command line or what it names\n"
+	"is wrong, 128 + N ended by signal N.\n";
+
+enum {
+	OPT_DEVICE = 256,
+	OPT_KERNEL,
+	OPT_INITRD,
+	OPT_APPEND,
+	OPT_JOB,
+	OPT_REPORT,
+	OPT_QUIET,
+	OPT_TIMEOUT,
+	OPT_MEMORY,
+	OPT_CPUS,
+	OPT_ACCEL,
+	OPT_QEMU,
+	OPT_VIOMMU,
+	OPT_HOST,
+	OPT_NO_CHECK,
+	OPT_DROP,
+	OPT_VERBOSE,
+	OPT_HELP,
+};
+
+static const struct option longopts[] = {
+	{ "device", required_argument, NULL, OPT_DEVICE },
+	{ "kernel", required_argument, NULL, OPT_KERNEL },
+	{ "initrd", required_argument, NULL, OPT_INITRD },
+	{ "append", required_argument, NULL, OPT_APPEND },
+	{ "job", required_argument, NULL, OPT_JOB },
+	{ "report", required_argument, NULL, OPT_REPORT },
+	{ "quiet", no_argument, NULL, OPT_QUIET },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "cpus", required_argument, NULL, OPT_CPUS },
+	{ "accel", required_argument, NULL, OPT_ACCEL },
+	{ "qemu", required_argument, NULL, OPT_QEMU },
+	{ "viommu", required_argument, NULL, OPT_VIOMMU },
+	{ "host", required_argument, NULL, OPT_HOST },
+	{ "no-check", no_argument, NULL, OPT_NO_CHECK },
+	{ "drop-invalidation-after", required_argument, NULL, OPT_DROP },
+	{ "verbose", no_argument, NULL, OPT_VERBOSE },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ 0 },
+};
+
+static int refuse(const char *why, const char *value)
+{
+	complain(why, value);
+	return EXIT_USAGE;
+}
+
+static int parse_number(const char *option, const char *text, uint64_t min, uint64_t max,
+			uint64_t *out)
+{
+	char *end;
+	unsigned long long n;
+
+	errno = 0;
+	n = strtoull(text, &end, 0);
+	if (errno || end == text || *end || *text == '-' || n < min || n > max) {
+		complain("%s takes a number from %llu to %llu, not \"%s\"", option,
+			 (unsigned long long)min, (unsigned long long)max, text);
+		return EXIT_USAGE;
+	}
+	*out = n;
+	return -1;
+}
+
+static int only(const char *option, const char *value, const char *known)
+{
+	if (!strcmp(value, known))
+		return -1;
+	complain("%s %s is not known; there is \"%s\"", option, value, known);
+	return EXIT_USAGE;
+}
+
+static int take_option(int opt, struct run_options *o, const char **append)
+{
+	uint64_t n = 0;
+	int status;
+
+	switch (opt) {
+	case OPT_DEVICE:
+		if (o->num_devices == RUN_MAX_DEVICES)
+			return refuse("too many devices: \"%s\" is the 17th", optarg);
+		o->devices[o->num_devices++] = optarg;
+		return -1;
+	case OPT_KERNEL:
+	case OPT_INITRD: {
+		char **file = opt == OPT_KERNEL ? &o->kernel : &o->initrd;
+
+		free(*file);
+		*file = strdup(optarg);
+		return -1;
+	}
+	case OPT_APPEND:
+		*append = optarg;
+		return -1;
+	case OPT_JOB:
+		if (strspn(optarg, "abcdefghijklmnopqrstuvwxyz0123456789-_") != strlen(optarg))
+			return refuse("a job is a plain name, not \"%s\"", optarg);
+		o->job = optarg;
+		return -1;
+	case OPT_REPORT:
+		o->report = optarg;
+		return -1;
+	case OPT_QUIET:
+		o->quiet = true;
+		return -1;
+	case OPT_TIMEOUT:
+		status = parse_number("--timeout", optarg, 1, 86400, &n);
+		o->timeout_s = (unsigned int)n;
+		return status;
+	case OPT_MEMORY:
+		o->memory = optarg;
+		return -1;
+	case OPT_CPUS:
+		o->cpus = optarg;
+		return parse_number("--cpus", optarg, 1, 255, &n);
+	case OPT_ACCEL:
+		o->accel = optarg;
+		if (strcmp(optarg, "tcg") && strcmp(optarg, "kvm"))
+			return refuse("--accel is tcg or kvm, not \"%s\"", optarg);
+		return -1;
+	case OPT_QEMU:
+		o->qemu = optarg;
+		return -1;
+	case OPT_VIOMMU:
+		return only("--viommu", optarg, "vtd");
+	case OPT_HOST:
+		return only("--host", optarg, "soft");
+	case OPT_NO_CHECK:
+		o->check = false;
+		return -1;
+	case OPT_DROP:
+		return parse_number("--drop-invalidation-after", optarg, 1, UINT64_MAX,
+				    &o->drop_after);
+	case OPT_VERBOSE:
+		o->verbose = true;
+		return -1;
+	case OPT_HELP:
+		fputs(help, stdout);
+		return EXIT_OK;
+	default: /* getopt has said what is wrong */
+		return EXIT_USAGE;
+	}
+}
+
+/* A boot file that was named, or the default from the cache; it must be readable. */
+static int settle_file(char **file, const char *in_cache, const char *what, const char *option)
+{
+	bool named = *file;
+
+	if (!named)
+		*file = cache_path(in_cache);
+	if (!*file) {
+		complain("there is no cache to find a %s in: set HOME or NESTOR_CACHE, or give %s",
+			 what, option);
+		return EXIT_USAGE;
+	}
+	if (!access(*file, R_OK))
+		return -1;
+	if (named)
+		complain("the %s %s cannot be read: %s", what, *file, strerror(errno));
+	else
+		complain("there is no %s at %s: run \"scripts/setup guest\", or give %s", what,
+			 *file, option);
+	return EXIT_USAGE;
+}
+
+static int settle_append(struct run_options *o, const char *append)
+{
+	if (asprintf(&o->append, DEFAULT_APPEND "%s%s%s%s", o->job ? " nestor.job=" : "",
+		     o->job ? o->job : "", append ? " " : "", append ? append : "") >= 0)
+		return -1;
+	o->append = NULL;
+	complain("out of memory");
+	return EXIT_FAILED;
+}
+
+int run_options_parse(int argc, char **argv, struct run_options *o)
+{
+	const char *append = NULL;
+	int opt, status;
+
+	*o = (struct run_options){ .memory = "512M", .cpus = "2", .accel = "tcg", .check = true };
+	while ((opt = getopt_long(argc, argv, "+", longopts, NULL)) != -1) {
+		status = take_option(opt, o, &append);
+		if (status >= 0)
+			return status;
+	}
+	if (optind < argc && strcmp(argv[optind - 1], "--"))
+		return refuse("\"%s\" is no option; arguments for QEMU go after \"--\"",
+			      argv[optind]);
+	o->extra = argv + optind;
+	status = settle_file(&o->kernel, "kernel-x86_64/vmlinuz", "guest kernel", "--kernel");
+	if (status < 0)
+		status = settle_file(&o->initrd, "initramfs-x86_64.cpio.gz", "guest initramfs",
+				     "--initrd");
+	return status < 0 ? settle_append(o, append) : status;
+}
+
+void run_options_fini(struct run_options *o)
+{
+	free(o->kernel);
+	free(o->initrd);
+	free(o->append);
+}

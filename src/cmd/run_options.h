@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The command line of "nestor run", checked and with its defaults filled in. */
+#ifndef CMD_RUN_OPTIONS_H
+#define CMD_RUN_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { RUN_MAX_DEVICES = 16 };
+
+struct run_options {
+	const char *devices[RUN_MAX_DEVICES]; /* "nvme,file=disk.img" */
+	unsigned int num_devices;
+	char *kernel, *initrd;
+	char *append;	    /* the whole kernel command line */
+	const char *job;    /* in the guest; NULL = a shell */
+	const char *report; /* file for the JSON report, or NULL */
+	const char *qemu;   /* to be used, or NULL = look for one */
+	const char *memory, *cpus, *accel;
+	unsigned int timeout_s; /* 0 = none */
+	bool quiet;		/* progress instead of the guest's console */
+	bool verbose;
+	bool check;	     /* the software host's IOMMU sanitizer */
+	uint64_t drop_after; /* test hook; 0 = off */
+	char **extra;	     /* arguments for QEMU, NULL-terminated */
+};
+
+/*
+ * Returns -1 if there is something to run, else the status to exit with, the user having
+ * been told.
+ */
+int run_options_parse(int argc, char **argv, struct run_options *out);
+void run_options_fini(struct run_options *options);
+
+#endif

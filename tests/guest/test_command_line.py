@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A mistake on the command line: one sentence that names it, exit status 2, and nothing started.
+import os
+import subprocess
+
+import guest
+
+
+def refused(scratch, words, *args, env=None):
+    tmp = scratch / "tmp"
+    tmp.mkdir(exist_ok=True)
+    done = subprocess.run([guest.NESTOR, *map(str, args)], capture_output=True, text=True, timeout=60,
+                          env=dict(os.environ, TMPDIR=str(tmp), **(env or {})))
+    assert done.returncode == 2, (done.returncode, done.stderr)
+    assert not done.stdout
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, lines
+    for word in words:
+        assert word in lines[0], (word, lines[0])
+    assert not list(tmp.iterdir())
+
+
+@guest.test
+def unknown_words(scratch):
+    refused(scratch, ["no command", "walk"], "walk")
+    refused(scratch, ["--nonsense"], "run", "--nonsense")
+    refused(scratch, ["no option", "disk.img"], "run", "disk.img")
+    refused(scratch, ["--device"], "run", "--device")
+    refused(scratch, ["smmuv9"], "run", "--viommu", "smmuv9")
+    refused(scratch, ["moon"], "run", "--host", "moon")
+    refused(scratch, ["--timeout", "soon"], "run", "--timeout", "soon")
+    refused(scratch, ["--cpus", "-1"], "run", "--cpus", "-1")
+    refused(scratch, ["plain name"], "run", "--job", "../../etc")
+    refused(scratch, ["tcg", "kvm", "hvf"], "run", "--accel", "hvf")
+
+
+@guest.test
+def files_that_are_not_there(scratch):
+    refused(scratch, ["/no/kernel"], "run", "--kernel", "/no/kernel")
+    refused(scratch, ["/no/initrd"], "run", "--initrd", "/no/initrd")
+    refused(scratch, ["/no/disk.img"], "run", "--device", "nvme,file=/no/disk.img")
+    refused(scratch, ["/no/qemu", "vfio-user-pci"], "run", "--qemu", "/no/qemu")
+    refused(scratch, ["scripts/setup"], "run", env={"NESTOR_CACHE": str(scratch / "empty")})
+
+
+@guest.test
+def devices_that_cannot_be(scratch):
+    odd = scratch / "odd.img"
+    odd.write_bytes(b"x" * 1000)
+    read_only = guest.disk(scratch, 1)
+    read_only.chmod(0o444)
+    refused(scratch, ["floppy"], "run", "--device", "floppy,file=x")
+    refused(scratch, ["file"], "run", "--device", "nvme")
+    refused(scratch, ["colour"], "run", "--device", f"nvme,file={read_only},colour=red")
+    refused(scratch, ["512"], "run", "--device", f"nvme,file={odd}")
+    refused(scratch, [str(scratch)], "run", "--device", f"nvme,file={scratch}")
+    if os.getuid() != 0:  # root may write to it all the same
+        refused(scratch, ["readonly"], "run", "--device", f"nvme,file={read_only}")
+
+
+@guest.test
+def help_and_version(scratch):
+    for args in (["--help"], ["run", "--help"], ["--version"]):
+        done = subprocess.run([guest.NESTOR, *args], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and done.stdout and not done.stderr, (args, done)
+
+
+guest.main()
