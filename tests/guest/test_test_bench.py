@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Can the test bench see what it is for? One invalidation is lost on purpose, once the guest reads its
-# data back: the sanitizer must report the stale use, and the guest's checksums must fail. One virtual
-# CPU: Linux keeps a cache of free addresses per CPU, last in first out, so the address whose
-# invalidation is lost is the next to be used.
+# Can the test bench see what it is for, and does the guest hear what it should?
+#
+# One invalidation is lost on purpose, once the guest reads its data back: the sanitizer must report the
+# stale use, and the guest's checksums must fail. One virtual CPU: Linux keeps a cache of free addresses per
+# CPU, last in first out, so the address whose invalidation is lost is the next to be used.
 import guest
 
 
@@ -19,6 +20,18 @@ def a_lost_invalidation_is_seen_by_sanitizer_and_guest(scratch):
     assert report["guest_ok"] is False, report
     assert "check: stale IOTLB entry used (1): device 00:01.0 write" in r.output(), r.output()[-3000:]
     assert "guest: FAIL wrong data" in r.output(), r.output()[-3000:]
+
+
+@guest.test
+def a_fault_record_reaches_the_guest_by_msi(scratch):
+    """In legacy mode the unit blocks the disk: Linux must hear of it through the fault interrupt."""
+    r = guest.Run(scratch, "--job", "verify", "--append", "intel_iommu=on,sm_off nestor.noiommu")
+    r.wait_for("DRHD: handling fault status reg 2")
+    line = r.wait_for("fault addr")
+    assert "[DMA Read NO_PASID] Request device [0000:00:02.0]" in line, line
+    assert "[fault reason 0x03] Invalid context entry" in line, line
+    r.end()
+    assert "legacy-mode tables are not supported" in r.output()
 
 
 @guest.test
