@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static void *bad(void)
@@ -300,15 +301,60 @@ static void absent_objects(void **state)
 	err(EOPNOTSUPP, iommufd(rig, IOMMU_HW_QUEUE_ALLOC, &queue));
 }
 
+/* --- on a stack that is not the thread's --------------------------------------------------- */
+
+#define COROUTINE_STACK (64 * 1024)
+
+static struct {
+	ucontext_t caller, coroutine;
+	struct rig *rig;
+	void *hole;
+	int mapped, unmapped;
+} other_stack;
+
+static void on_other_stack(void)
+{
+	struct iommu_ioas_alloc cmd = { .size = sizeof(cmd) };
+
+	other_stack.mapped = iommufd(other_stack.rig, IOMMU_IOAS_ALLOC, &cmd);
+	other_stack.unmapped = iommufd(other_stack.rig, IOMMU_IOAS_ALLOC, other_stack.hole);
+}
+
+/* A VMM's coroutine: what lies above its frame is not the thread's stack. */
+static void bad_pointer_on_a_coroutine(void **state)
+{
+	uint8_t *area = mmap(NULL, COROUTINE_STACK + PAGE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	other_stack.rig = *state;
+	other_stack.hole = area + COROUTINE_STACK;
+	ok(mprotect(other_stack.hole, PAGE, PROT_NONE));
+	ok(getcontext(&other_stack.coroutine));
+	other_stack.coroutine.uc_stack.ss_sp = area;
+	other_stack.coroutine.uc_stack.ss_size = COROUTINE_STACK;
+	other_stack.coroutine.uc_link = &other_stack.caller;
+	makecontext(&other_stack.coroutine, on_other_stack, 0);
+	ok(swapcontext(&other_stack.caller, &other_stack.coroutine));
+	ok(other_stack.mapped);
+	err(EFAULT, other_stack.unmapped);
+	munmap(area, COROUTINE_STACK + PAGE);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(framing_errors),	   TEST(structure_at_the_end_of_memory),
-		TEST(write_back_is_cut),   TEST(failed_write_back_undoes),
-		TEST(ids_are_lowest_free), TEST(contexts_are_separate),
-		TEST(file_operations),	   TEST(options),
-		TEST(vfio_compat),	   TEST(absent_objects),
+		TEST(framing_errors),
+		TEST(structure_at_the_end_of_memory),
+		TEST(write_back_is_cut),
+		TEST(failed_write_back_undoes),
+		TEST(ids_are_lowest_free),
+		TEST(contexts_are_separate),
+		TEST(file_operations),
+		TEST(options),
+		TEST(vfio_compat),
+		TEST(absent_objects),
+		TEST(bad_pointer_on_a_coroutine),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

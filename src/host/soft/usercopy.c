@@ -26,29 +26,33 @@
 
 enum direction { FROM_USER, TO_USER };
 
-/* Where the stack of this thread ends; 0 = not known. */
-static uintptr_t stack_end(void)
+/* The stack of this thread; not the one that a coroutine may be running on. */
+struct stack {
+	uintptr_t start, end; /* 0 = not known */
+};
+
+static struct stack thread_stack(void)
 {
-	static _Thread_local uintptr_t end;
+	static _Thread_local struct stack stack;
 	pthread_attr_t attr;
 	void *base;
 	size_t size;
 
-	if (!end && !pthread_getattr_np(pthread_self(), &attr)) {
+	if (!stack.end && !pthread_getattr_np(pthread_self(), &attr)) {
 		if (!pthread_attr_getstack(&attr, &base, &size))
-			end = (uintptr_t)base + size;
+			stack = (struct stack){ (uintptr_t)base, (uintptr_t)base + size };
 		pthread_attr_destroy(&attr);
 	}
-	return end;
+	return stack;
 }
 
 /* Is this memory between our frame and the end of our stack? */
 static bool is_on_stack(uintptr_t user, size_t size)
 {
 	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-	uintptr_t end = stack_end();
+	struct stack stack = thread_stack();
 
-	return user > frame && user < end && size <= end - user;
+	return frame >= stack.start && user > frame && user < stack.end && size <= stack.end - user;
 }
 
 /*
