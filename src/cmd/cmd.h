@@ -24,6 +24,7 @@ const struct nst_log *cmd_log(enum nst_log_level level);
 /* A file of the cache that scripts/setup fills ("kernel-x86_64/vmlinuz"), or NULL. To be freed. */
 char *cache_path(const char *name);
 
+int cmd_host(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 
 #endif

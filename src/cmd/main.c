@@ -10,6 +10,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *about;
 } commands[] = {
+	{ "host", cmd_host, "run a VMM, such as QEMU, on the software host" },
 	{ "run", cmd_run, "boot a guest whose IOMMU and passed-through devices are Nestor's" },
 };
 

@@ -17,8 +17,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PROGRAM "qemu-system-x86_64"
-
 static void push(struct qemu *q, char *word)
 {
 	q->argv[q->argc++] = word;
@@ -51,13 +49,15 @@ static bool has_vfio_user(const struct qemu *q)
 }
 
 /* The private Debian 13 tree runs through its own dynamic loader, without chroot or root. */
-static bool from_tree(struct qemu *q)
+bool qemu_from_tree(struct qemu *q)
 {
 	char *tree = cache_path("debian13"), *loader = NULL, *libs = NULL, *program = NULL;
 	char *data = NULL, *bios = NULL;
 	bool found = false;
 
-	if (tree && asprintf(&program, "%s/usr/bin/" PROGRAM, tree) > 0 && !access(program, X_OK) &&
+	*q = (struct qemu){ 0 };
+	if (tree && asprintf(&program, "%s/usr/bin/" QEMU_PROGRAM, tree) > 0 &&
+	    !access(program, X_OK) &&
 	    asprintf(&loader, "%s/lib64/ld-linux-x86-64.so.2", tree) > 0 &&
 	    asprintf(&libs, "%s/lib/x86_64-linux-gnu:%s/usr/lib/x86_64-linux-gnu", tree, tree) >
 		    0 &&
@@ -91,7 +91,7 @@ void qemu_fini(struct qemu *q)
 int qemu_find(const char *wanted, struct qemu *out)
 {
 	*out = (struct qemu){ 0 };
-	push(out, strdup(wanted ? wanted : PROGRAM));
+	push(out, strdup(wanted ? wanted : QEMU_PROGRAM));
 	if (has_vfio_user(out))
 		return -1;
 	qemu_fini(out);
@@ -99,7 +99,7 @@ int qemu_find(const char *wanted, struct qemu *out)
 		complain("%s is not a QEMU with the vfio-user-pci device (10.1 or newer)", wanted);
 		return EXIT_USAGE;
 	}
-	if (from_tree(out) && has_vfio_user(out))
+	if (qemu_from_tree(out) && has_vfio_user(out))
 		return -1;
 	qemu_fini(out);
 	complain(

@@ -16,7 +16,9 @@
 enum { QEMU_IOMMU_SLOT = 0x1e, QEMU_FIRST_DEVICE_SLOT = 2 };
 #define QEMU_IOMMU_ID "nestor-iommu"
 
-/* The words that start a QEMU that has vfio-user-pci. */
+#define QEMU_PROGRAM "qemu-system-x86_64"
+
+/* The words that start a QEMU. */
 struct qemu {
 	char *argv[16];
 	unsigned int argc;
@@ -32,8 +34,10 @@ struct qemu_run {
 	int console; /* a pipe that gets what the guest prints */
 };
 
-/* -1, or the status to exit with, the user having been told. */
+/* One that has vfio-user-pci: -1, or the status to exit with, the user having been told. */
 int qemu_find(const char *wanted, struct qemu *out);
+/* The one in the cache, whatever it has. False: there is none. */
+bool qemu_from_tree(struct qemu *out);
 void qemu_fini(struct qemu *qemu);
 
 /* Returns its pid and stores a pidfd, or a negative errno. */

@@ -58,25 +58,34 @@ static int grow_files(struct soft_host *host, size_t need) REQUIRES(&host->lock)
 	return 0;
 }
 
+int soft_file_set(struct soft_host *host, int fd, struct soft_file *file)
+{
+	struct soft_file *old = NULL;
+	int err = 0;
+
+	mutex_lock(&host->lock);
+	if (file)
+		err = grow_files(host, (size_t)fd + 1);
+	if (!err && (size_t)fd < host->num_files) {
+		old = host->files[fd];
+		host->files[fd] = file;
+	}
+	mutex_unlock(&host->lock);
+	if (old)
+		soft_file_put(old);
+	return err;
+}
+
 /* Give @file a number. The table takes over the caller's reference. */
 static int install_file(struct soft_host *host, struct soft_file *file, int flags)
 {
-	struct soft_file *stale = NULL;
 	int fd = eventfd(1, flags & O_CLOEXEC ? EFD_CLOEXEC : 0);
 	int err;
 
 	if (fd < 0)
 		return -errno;
-	mutex_lock(&host->lock);
-	err = grow_files(host, (size_t)fd + 1);
-	if (!err) {
-		/* somebody closed the number behind our back */
-		stale = host->files[fd];
-		host->files[fd] = file;
-	}
-	mutex_unlock(&host->lock);
-	if (stale)
-		soft_file_put(stale);
+	/* drops what is there if somebody closed the number behind our back */
+	err = soft_file_set(host, fd, file);
 	if (err)
 		close(fd);
 	return err ? err : fd;

@@ -100,6 +100,12 @@ static inline struct soft_host *to_soft_host(struct nst_host *host)
 /* The file behind @fd with a reference, or NULL. */
 struct soft_file *soft_file_get(struct soft_host *host, int fd) EXCLUDES(&host->lock);
 void soft_file_put(struct soft_file *file);
+/*
+ * For a front end whose caller duplicates descriptors: @fd is now one more number of @file, of
+ * which it takes over a reference, or (NULL) nobody's. -ENOMEM; not if @file is NULL.
+ */
+NST_MUST_CHECK int soft_file_set(struct soft_host *host, int fd, struct soft_file *file)
+	EXCLUDES(&host->lock);
 
 /*
  * Plug in an endpoint, which the host then owns; @path as in nst_soft_add_device().

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* See host_options.h. */
+#include "cmd/host_options.h"
+
+#include "cmd/cmd.h"
+#include "endpoint/endpoint_options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char help[] =
+	"usage: nestor host [OPTION...] [--] COMMAND [ARGUMENT...]\n"
+	"\n"
+	"Runs COMMAND, a VMM, with /dev/iommu and VFIO devices served by the software host in its\n"
+	"own process: a VMM that can nest translation on hardware does so here without any.\n"
+	"\n"
+	"  --device DESC     a simulated device; again for more. DESC is\n"
+	"                      nvme,file=IMAGE[,serial=S][,readonly=on][,msix=off]\n"
+	"  --check           the IOMMU sanitizer: verify every IOTLB hit against the tables, and\n"
+	"                    say which iommufd objects the command had left at its end\n"
+	"  --report FILE     write what happened as JSON\n"
+	"  --quiet           no table at the end\n"
+	"  --verbose         every call to the software host, and its result, on stderr\n"
+	"  --help\n"
+	"\n"
+	"In the arguments, \"nestor:N\" stands for an open descriptor of device N, from 0:\n"
+	"\n"
+	"  nestor host --check --device nvme,file=disk.img -- qemu-system-x86_64 -M q35 ... \\\n"
+	"    -device intel-iommu,scalable-mode=on,fsts=on,caching-mode=on,intremap=off \\\n"
+	"    -object iommufd,id=iommufd0 \\\n"
+	"    -device vfio-pci,id=disk0,iommufd=iommufd0,fd=nestor:0\n"
+	"\n"
+	"The devices are /dev/vfio/devices/vfio0 and so on, too. If there is no "
+	"qemu-system-x86_64\n"
+	"on PATH, the one that scripts/setup fetched is taken.\n"
+	"\n"
+	"Exit status: that of COMMAND (128 + N if signal N ended it), 2 if it was not started\n"
+	"because the command line or what it names is wrong.\n";
+
+enum { OPT_DEVICE = 256, OPT_CHECK, OPT_REPORT, OPT_QUIET, OPT_VERBOSE, OPT_HELP };
+
+static const struct option longopts[] = {
+	{ "device", required_argument, NULL, OPT_DEVICE },
+	{ "check", no_argument, NULL, OPT_CHECK },
+	{ "report", required_argument, NULL, OPT_REPORT },
+	{ "quiet", no_argument, NULL, OPT_QUIET },
+	{ "verbose", no_argument, NULL, OPT_VERBOSE },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ 0 },
+};
+
+static int out_of_memory(void)
+{
+	complain("out of memory");
+	return EXIT_FAILED;
+}
+
+static int refuse_device(const char *description, const char *why)
+{
+	complain("--device %s: %s", description, why);
+	return EXIT_USAGE;
+}
+
+/* ",key=value" with the commas of the value doubled. */
+static void put_option(FILE *out, const char *key, const char *directory, const char *value)
+{
+	const char *parts[] = { directory ? directory : "", directory ? "/" : "", value };
+
+	fprintf(out, ",%s=", key);
+	for (unsigned int i = 0; i < 3; i++)
+		for (const char *p = parts[i]; *p; p++)
+			fputs(*p == ',' ? ",," : (char[]){ *p, '\0' }, out);
+}
+
+/* The device is made in another process, which may be in another directory by then. */
+static int make_absolute(const char *description, char **out)
+{
+	struct endpoint_options opts;
+	char *cwd = getcwd(NULL, 0), *why = NULL;
+	size_t size;
+	FILE *text;
+	int err, status;
+
+	err = endpoint_options_parse(description, &opts, &why);
+	if (err) {
+		status = refuse_device(description, why ? why : strerror(-err));
+		free(why);
+		free(cwd);
+		return status;
+	}
+	text = open_memstream(out, &size);
+	if (text) {
+		fputs(opts.model, text);
+		for (size_t i = 0; i < opts.count; i++)
+			put_option(text, opts.list[i].key,
+				   !strcmp(opts.list[i].key, "file") && opts.list[i].value[0] != '/'
+					   ? cwd
+					   : NULL,
+				   opts.list[i].value);
+	}
+	endpoint_options_fini(&opts);
+	free(cwd);
+	if (!text || fclose(text))
+		return out_of_memory();
+	return -1;
+}
+
+static int add_device(struct host_options *o, const char *description)
+{
+	if (o->num_devices == PRELOAD_MAX_DEVICES)
+		return refuse_device(description, "there can be no more than 16 devices");
+	if (strlen(description) >= PRELOAD_DESCRIPTION_BYTES / 2)
+		return refuse_device("...", "the description is too long");
+	return make_absolute(description, &o->devices[o->num_devices++]);
+}
+
+static int take_option(int opt, struct host_options *o)
+{
+	switch (opt) {
+	case OPT_DEVICE:
+		return add_device(o, optarg);
+	case OPT_CHECK:
+		o->check = true;
+		return -1;
+	case OPT_REPORT:
+		o->report = optarg;
+		return -1;
+	case OPT_QUIET:
+		o->quiet = true;
+		return -1;
+	case OPT_VERBOSE:
+		o->verbose = true;
+		return -1;
+	case OPT_HELP:
+		fputs(help, stdout);
+		return EXIT_OK;
+	default: /* getopt has said what is wrong */
+		return EXIT_USAGE;
+	}
+}
+
+/* Make them all once, so that what is wrong with one of them is said before COMMAND starts. */
+static int try_devices(const struct host_options *o)
+{
+	struct nst_soft_config config = { .log = cmd_log(NST_LOG_WARN) };
+	struct nst_host *host;
+	int ret = nst_host_soft_create(&config, &host), status = -1;
+
+	if (ret)
+		return out_of_memory();
+	for (unsigned int i = 0; i < o->num_devices && status < 0; i++) {
+		char path[64], *why = NULL;
+
+		ret = nst_soft_add_device(host, o->devices[i], path, sizeof(path), &why);
+		if (ret)
+			status = refuse_device(o->devices[i], why ? why : strerror(-ret));
+		free(why);
+	}
+	nst_host_destroy(host);
+	return status;
+}
+
+int host_options_parse(int argc, char **argv, struct host_options *o)
+{
+	int opt, status;
+
+	*o = (struct host_options){ 0 };
+	while ((opt = getopt_long(argc, argv, "+", longopts, NULL)) != -1) {
+		status = take_option(opt, o);
+		if (status >= 0)
+			return status;
+	}
+	if (optind == argc) {
+		complain("there is no command to run; \"nestor host --help\" tells how");
+		return EXIT_USAGE;
+	}
+	o->command = argv + optind;
+	return try_devices(o);
+}
+
+void host_options_fini(struct host_options *o)
+{
+	for (unsigned int i = 0; i < o->num_devices; i++)
+		free(o->devices[i]);
+}

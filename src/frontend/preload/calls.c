@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* See calls.h. */
+#include "frontend/preload/calls.h"
+
+#include "base/bits.h"
+
+#include <linux/iommufd.h>
+#include <linux/vfio.h>
+
+#define NAME(request)             \
+	{                         \
+		request, #request \
+	}
+
+static const struct {
+	unsigned long request;
+	const char *name;
+} names[] = {
+	NAME(IOMMU_DESTROY),
+	NAME(IOMMU_IOAS_ALLOC),
+	NAME(IOMMU_IOAS_ALLOW_IOVAS),
+	NAME(IOMMU_IOAS_COPY),
+	NAME(IOMMU_IOAS_IOVA_RANGES),
+	NAME(IOMMU_IOAS_MAP),
+	NAME(IOMMU_IOAS_MAP_FILE),
+	NAME(IOMMU_IOAS_UNMAP),
+	NAME(IOMMU_OPTION),
+	NAME(IOMMU_VFIO_IOAS),
+	NAME(IOMMU_HWPT_ALLOC),
+	NAME(IOMMU_GET_HW_INFO),
+	NAME(IOMMU_HWPT_SET_DIRTY_TRACKING),
+	NAME(IOMMU_HWPT_GET_DIRTY_BITMAP),
+	NAME(IOMMU_HWPT_INVALIDATE),
+	NAME(IOMMU_FAULT_QUEUE_ALLOC),
+	NAME(IOMMU_VIOMMU_ALLOC),
+	NAME(IOMMU_VDEVICE_ALLOC),
+	NAME(IOMMU_IOAS_CHANGE_PROCESS),
+	NAME(IOMMU_VEVENTQ_ALLOC),
+	NAME(IOMMU_HW_QUEUE_ALLOC),
+	NAME(VFIO_GET_API_VERSION),
+	NAME(VFIO_CHECK_EXTENSION),
+	NAME(VFIO_SET_IOMMU),
+	NAME(VFIO_DEVICE_GET_INFO),
+	NAME(VFIO_DEVICE_GET_REGION_INFO),
+	NAME(VFIO_DEVICE_GET_IRQ_INFO),
+	NAME(VFIO_DEVICE_SET_IRQS),
+	NAME(VFIO_DEVICE_RESET),
+	NAME(VFIO_DEVICE_GET_PCI_HOT_RESET_INFO),
+	NAME(VFIO_DEVICE_PCI_HOT_RESET),
+	NAME(VFIO_DEVICE_IOEVENTFD),
+	NAME(VFIO_DEVICE_FEATURE),
+	NAME(VFIO_DEVICE_BIND_IOMMUFD),
+	NAME(VFIO_DEVICE_ATTACH_IOMMUFD_PT),
+	NAME(VFIO_DEVICE_DETACH_IOMMUFD_PT),
+};
+
+const char *call_name(unsigned long request)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (names[i].request == request)
+			return names[i].name;
+	return "?";
+}
