@@ -14,6 +14,7 @@
 #include "cmd/host_options.h"
 #include "cmd/host_report.h"
 #include "cmd/qemu.h"
+#include "cmd/trace_file.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -34,6 +35,7 @@ struct host {
 	struct host_options options;
 	struct preload_session *session;
 	int session_fd;
+	struct trace_file trace;
 	struct qemu tree; /* to be tried if the command is a QEMU that is not on PATH */
 	bool has_tree;
 	char library[4096];
@@ -82,6 +84,8 @@ static int make_session(struct host *h)
 	s->size = sizeof(*s);
 	s->log_level = o->verbose ? NST_LOG_DEBUG : NST_LOG_WARN;
 	s->check = o->check;
+	s->trace_fd = h->trace.fd < 0 && o->verbose ? STDERR_FILENO : h->trace.fd;
+	s->trace_json = h->trace.json;
 	for (; s->num_devices < o->num_devices && status < 0; s->num_devices++)
 		status = make_placeholder(&s->devices[s->num_devices], o->devices[s->num_devices]);
 	return status;
@@ -219,6 +223,8 @@ static void exec_command(const struct host *h, pid_t parent, int error)
 {
 	sigprocmask(SIG_SETMASK, &h->old_mask, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (h->trace.fd >= 0)
+		fcntl(h->trace.fd, F_SETFD, 0); /* the library's, in the command */
 	if (getppid() == parent && !set_environment(h)) {
 		execvp(h->options.command[0], h->options.command);
 		if (errno == ENOENT && h->has_tree)
@@ -339,9 +345,11 @@ static int run(struct host *h)
 
 int cmd_host(int argc, char **argv)
 {
-	struct host h = { .session_fd = -1 };
+	struct host h = { .session_fd = -1, .trace.fd = -1 };
 	int status = host_options_parse(argc, argv, &h.options);
 
+	if (status < 0)
+		status = trace_file_open(h.options.trace, &h.trace);
 	if (status < 0)
 		status = make_session(&h);
 	if (status < 0)
@@ -353,6 +361,7 @@ int cmd_host(int argc, char **argv)
 		status = run(&h);
 	}
 	qemu_fini(&h.tree);
+	trace_file_close(&h.trace);
 	host_options_fini(&h.options);
 	return status;
 }

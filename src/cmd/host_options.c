@@ -22,9 +22,11 @@ static const char help[] =
 	"                      nvme,file=IMAGE[,serial=S][,readonly=on][,msix=off]\n"
 	"  --check           the IOMMU sanitizer: verify every IOTLB hit against the tables, and\n"
 	"                    say which iommufd objects the command had left at its end\n"
+	"  --trace FILE      write every call to the software host with its structures decoded;\n"
+	"                    JSON lines if FILE ends in .jsonl\n"
 	"  --report FILE     write what happened as JSON\n"
 	"  --quiet           no table at the end\n"
-	"  --verbose         every call to the software host, and its result, on stderr\n"
+	"  --verbose         what devices do, and without --trace the calls, on stderr\n"
 	"  --help\n"
 	"\n"
 	"In the arguments, \"nestor:N\" stands for an open descriptor of device N, from 0:\n"
@@ -41,11 +43,12 @@ static const char help[] =
 	"Exit status: that of COMMAND (128 + N if signal N ended it), 2 if it was not started\n"
 	"because the command line or what it names is wrong.\n";
 
-enum { OPT_DEVICE = 256, OPT_CHECK, OPT_REPORT, OPT_QUIET, OPT_VERBOSE, OPT_HELP };
+enum { OPT_DEVICE = 256, OPT_CHECK, OPT_TRACE, OPT_REPORT, OPT_QUIET, OPT_VERBOSE, OPT_HELP };
 
 static const struct option longopts[] = {
 	{ "device", required_argument, NULL, OPT_DEVICE },
 	{ "check", no_argument, NULL, OPT_CHECK },
+	{ "trace", required_argument, NULL, OPT_TRACE },
 	{ "report", required_argument, NULL, OPT_REPORT },
 	{ "quiet", no_argument, NULL, OPT_QUIET },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
@@ -125,6 +128,9 @@ static int take_option(int opt, struct host_options *o)
 		return add_device(o, optarg);
 	case OPT_CHECK:
 		o->check = true;
+		return -1;
+	case OPT_TRACE:
+		o->trace = optarg;
 		return -1;
 	case OPT_REPORT:
 		o->report = optarg;

@@ -11,6 +11,7 @@ struct host_options {
 	char *devices[PRELOAD_MAX_DEVICES]; /* descriptions, with absolute paths */
 	unsigned int num_devices;
 	const char *report; /* file for the JSON report, or NULL */
+	const char *trace;  /* file for the trace, or NULL */
 	bool check, quiet, verbose;
 	char **command; /* and its arguments, NULL-terminated */
 };

@@ -32,6 +32,8 @@ static const char help[] =
 	"                    only if the guest says its success word: demo, io, verify,\n"
 	"                    replug, reboot, powercut\n"
 	"  --report FILE     write what happened as JSON\n"
+	"  --trace FILE      write every call to the host with its structures decoded; JSON lines\n"
+	"                    if FILE ends in .jsonl\n"
 	"  --quiet           show progress instead of the guest's console\n"
 	"  --timeout SECONDS end the guest, and fail, after that long\n"
 	"  --memory SIZE     guest memory as QEMU's -m takes it (default: 512M)\n"
@@ -58,6 +60,7 @@ enum {
 	OPT_APPEND,
 	OPT_JOB,
 	OPT_REPORT,
+	OPT_TRACE,
 	OPT_QUIET,
 	OPT_TIMEOUT,
 	OPT_MEMORY,
@@ -79,6 +82,7 @@ static const struct option longopts[] = {
 	{ "append", required_argument, NULL, OPT_APPEND },
 	{ "job", required_argument, NULL, OPT_JOB },
 	{ "report", required_argument, NULL, OPT_REPORT },
+	{ "trace", required_argument, NULL, OPT_TRACE },
 	{ "quiet", no_argument, NULL, OPT_QUIET },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
@@ -151,6 +155,9 @@ static int take_option(int opt, struct run_options *o, const char **append)
 		if (strspn(optarg, "abcdefghijklmnopqrstuvwxyz0123456789-_") != strlen(optarg))
 			return refuse("a job is a plain name, not \"%s\"", optarg);
 		o->job = optarg;
+		return -1;
+	case OPT_TRACE:
+		o->trace = optarg;
 		return -1;
 	case OPT_REPORT:
 		o->report = optarg;

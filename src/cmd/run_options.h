@@ -16,6 +16,7 @@ struct run_options {
 	char *append;	    /* the whole kernel command line */
 	const char *job;    /* in the guest; NULL = a shell */
 	const char *report; /* file for the JSON report, or NULL */
+	const char *trace;  /* file for the trace, or NULL */
 	const char *qemu;   /* to be used, or NULL = look for one */
 	const char *memory, *cpus, *accel;
 	unsigned int timeout_s; /* 0 = none */

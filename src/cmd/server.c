@@ -5,6 +5,8 @@
 #include "cmd/cmd.h"
 #include "cmd/qemu.h"
 
+#include <nestor/trace_host.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -103,18 +105,37 @@ static int default_device(struct server *s, struct run_options *o)
 	return -1;
 }
 
+static int make_host(struct server *s, const struct run_options *o, const struct nst_log *log)
+{
+	struct nst_soft_config config = { .log = log, .check = o->check };
+	struct nst_trace_config trace = {
+		.write = trace_file_write,
+		.opaque = &s->trace,
+		.json = s->trace.json,
+	};
+	int ret = nst_host_soft_create(&config, &s->host);
+
+	if (!ret) {
+		s->front = s->host;
+		if (o->drop_after)
+			nst_soft_drop_invalidation(s->host, o->drop_after);
+		if (s->trace.fd >= 0)
+			ret = nst_host_trace_create(s->host, &trace, &s->front);
+	}
+	return ret ? fail("cannot make the software host", ret) : -1;
+}
+
 static int make_all(struct server *s, struct run_options *o, const struct nst_log *log,
 		    const char *dir)
 {
-	struct nst_soft_config config = { .log = log, .check = o->check };
 	int ret, status;
 
-	ret = nst_host_soft_create(&config, &s->host);
-	if (ret)
-		return fail("cannot make the software host", ret);
-	if (o->drop_after)
-		nst_soft_drop_invalidation(s->host, o->drop_after);
-	ret = nst_vm_create(s->host, log, &s->vm);
+	status = trace_file_open(o->trace, &s->trace);
+	if (status < 0)
+		status = make_host(s, o, log);
+	if (status >= 0)
+		return status;
+	ret = nst_vm_create(s->front, log, &s->vm);
 	if (ret)
 		return fail("cannot make a VM on the software host", ret);
 	status = default_device(s, o);
@@ -131,7 +152,7 @@ int server_init(struct server *s, struct run_options *o, const struct nst_log *l
 	char dir[80];
 	int status;
 
-	*s = (struct server){ .iommu_socket = -1, .scratch_disk = -1 };
+	*s = (struct server){ .iommu_socket = -1, .scratch_disk = -1, .trace.fd = -1 };
 	for (unsigned int i = 0; i < RUN_MAX_DEVICES; i++)
 		s->device_sockets[i] = -1;
 	if (!tmp || !*tmp || strlen(tmp) > sizeof(dir) - sizeof("/nestor-XXXXXX"))
@@ -163,7 +184,8 @@ void server_fini(struct server *s)
 	for (unsigned int i = 0; i < s->num_devices; i++)
 		nst_device_close(s->devices[i]);
 	nst_vm_destroy(s->vm);
-	nst_host_destroy(s->host);
+	nst_host_destroy(s->front);
+	trace_file_close(&s->trace);
 	close_fd(s->scratch_disk);
 }
 

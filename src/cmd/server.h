@@ -7,13 +7,16 @@
 #define CMD_SERVER_H
 
 #include "cmd/run_options.h"
+#include "cmd/trace_file.h"
 #include "frontend/device_function.h"
 #include "frontend/iommu_function.h"
 
 #include <nestor/soft_host.h>
 
 struct server {
-	struct nst_host *host;
+	struct nst_host *host;	/* the software host */
+	struct nst_host *front; /* what the VM is on: the host, or a trace of it */
+	struct trace_file trace;
 	struct nst_vm *vm;
 	struct iommu_function *iommu;
 	struct nst_device *devices[RUN_MAX_DEVICES];

@@ -40,6 +40,7 @@ def files_that_are_not_there(scratch):
     refused(scratch, ["/no/kernel"], "run", "--kernel", "/no/kernel")
     refused(scratch, ["/no/initrd"], "run", "--initrd", "/no/initrd")
     refused(scratch, ["/no/disk.img"], "run", "--device", "nvme,file=/no/disk.img")
+    refused(scratch, ["/no/trace"], "run", "--trace", "/no/trace")
     refused(scratch, ["/no/qemu", "vfio-user-pci"], "run", "--qemu", "/no/qemu")
     refused(scratch, ["scripts/setup"], "run", env={"NESTOR_CACHE": str(scratch / "empty")})
 

@@ -56,9 +56,10 @@ def assert_clean(report):
     assert report["faults"] == 0 and report["stale_hits"] == 0, report
 
 
-def boot(scratch, job, *more, device="", **options):
+def boot(scratch, job, *more, device="", trace=None, **options):
     image = guest.disk(scratch)
-    r = Host(scratch, ["--check", "--device", f"nvme,file={image}{device}"], qemu(job, *more, **options))
+    r = Host(scratch, ["--check", "--device", f"nvme,file={image}{device}", *(["--trace", trace] if trace else [])],
+             qemu(job, *more, **options))
     status = r.wait()
     assert status == 0, f"status {status}:\n{r.output()[-3000:]}"
     assert re.search("^NESTOR-GUEST: ok\r?$", r.output(), re.M), r.output()[-3000:]
@@ -66,6 +67,21 @@ def boot(scratch, job, *more, device="", **options):
     r.assert_nothing_left()
     assert_clean(r.report())
     return r, image
+
+
+def check_trace(file, report):
+    """Every line is JSON, and the trace and the counters tell the same story."""
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    done = [r for r in records if not isinstance(r["result"], str)]
+    nested = [r for r in done if r["call"] == "IOMMU_HWPT_ALLOC" and r["in"]["data_type"] == "VTD_S1"]
+    assert len(nested) == report["nested_hwpts"], (nested, report)
+    assert nested[0]["in"]["data"][0]["addr_width"] == 48, nested
+    attached = [r["in"]["pt_id"] for r in done if r["call"] == "VFIO_DEVICE_ATTACH_IOMMUFD_PT"]
+    assert nested[0]["out"]["out_hwpt_id"] in attached, (nested, attached)
+    invalidations = [r for r in records if r["call"] == "IOMMU_HWPT_INVALIDATE"]
+    assert len(invalidations) == report["host_invalidate_calls"], (len(invalidations), report)
+    assert sum(r["out"]["entry_num"] for r in invalidations) == report["host_invalidate_entries"]
+    assert all(r["t"] >= 0 for r in records) and records[0]["call"] == "open"
 
 
 def open_placeholder(pid):
@@ -106,8 +122,9 @@ class Monitor:
 
 @guest.test
 def qemus_own_vtd_and_the_image_on_the_host(scratch):
-    r, image = boot(scratch, "demo")
+    r, image = boot(scratch, "demo", trace=scratch / "trace.jsonl")
     report = r.report()
+    check_trace(scratch / "trace.jsonl", report)
     assert report["dma_read_bytes"] + report["dma_write_bytes"] > 16 << 20, report
     assert "NESTOR-GUEST: iommu_type DMA" in r.output()
     said = re.search("NESTOR-GUEST: sha256 ([0-9a-f]{64}) /demo.bin", r.output())

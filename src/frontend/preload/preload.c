@@ -2,9 +2,10 @@
 /* See preload.h; what is here before main() is only the session and the marks. */
 #include "frontend/preload/preload.h"
 
-#include "frontend/preload/calls.h"
 #include "frontend/preload/session.h"
 #include "host/soft/soft.h"
+
+#include <nestor/trace_host.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,24 +15,25 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { MARK_NONE, MARK_HOST, MARK_PLACEHOLDER };
 
 #define CDEV_DIRECTORY "/dev/vfio/devices/"
-#define REGION_SHIFT 40
 
 _Atomic uint8_t preload_marks[PRELOAD_MAX_FDS];
 
 /*
  * @making is held while the host is made and while a placeholder becomes a device; it
- * comes before every lock of the host. Once @host is there it and @pid stay.
+ * comes before every lock of the host. Once @host is there it, @front and @pid stay.
  */
 static struct {
 	struct preload_session *session; /* NULL: the library does nothing */
 	struct nst_log log;
 	struct mutex making;
 	_Atomic(struct soft_host *) host;
+	struct nst_host *front;		     /* where calls go: the host, or a trace of it */
 	pid_t pid;			     /* of the process that made the host */
 	char paths[PRELOAD_MAX_DEVICES][64]; /* of the devices' cdevs */
 	struct nst_soft_stats before;	     /* what earlier processes have counted */
@@ -164,11 +166,31 @@ static int add_devices(struct nst_host *host, const struct preload_session *sess
 	return 0;
 }
 
+/* Into a descriptor of the launcher's; a record that cannot be written is lost. */
+static void write_record(void *opaque, const char *record)
+{
+	struct iovec parts[] = { { (void *)record, strlen(record) }, { (void *)"\n", 1 } };
+
+	if (writev(preload.session->trace_fd, parts, 2) < 0)
+		return;
+}
+
+static int make_front(struct nst_host *host, struct nst_host **out)
+{
+	struct nst_trace_config config = {
+		.write = write_record,
+		.json = preload.session->trace_json,
+	};
+
+	*out = host;
+	return preload.session->trace_fd < 0 ? 0 : nst_host_trace_create(host, &config, out);
+}
+
 static int make_host(struct soft_host **out) REQUIRES(&preload.making)
 {
 	struct preload_session *session = preload.session;
 	struct nst_soft_config config = { .log = &preload.log, .check = session->check };
-	struct nst_host *host = NULL;
+	struct nst_host *host = NULL, *front = NULL;
 	int err = claim_session(session);
 
 	if (err)
@@ -176,6 +198,8 @@ static int make_host(struct soft_host **out) REQUIRES(&preload.making)
 	err = nst_host_soft_create(&config, &host);
 	if (!err)
 		err = add_devices(host, session);
+	if (!err)
+		err = make_front(host, &front);
 	if (err) {
 		nst_host_destroy(host);
 		atomic_store(&session->owner, 0);
@@ -185,6 +209,7 @@ static int make_host(struct soft_host **out) REQUIRES(&preload.making)
 	preload.pid = getpid();
 	session->begun++;
 	*out = to_soft_host(host);
+	preload.front = front;
 	atomic_store_explicit(&preload.host, *out, memory_order_release);
 	return 0;
 }
@@ -342,22 +367,21 @@ int preload_open(const char *path, int flags)
 	ret = get_host(&host);
 	if (ret)
 		return ret;
-	ret = host->base.ops->open(&host->base, path, flags);
+	ret = preload.front->ops->open(preload.front, path, flags);
 	if (ret >= PRELOAD_MAX_FDS) {
-		host->base.ops->close(&host->base, ret);
+		preload.front->ops->close(preload.front, ret);
 		ret = -EMFILE;
 	}
 	if (ret >= 0)
 		set_mark(ret, MARK_HOST);
-	log_debug(&preload.log, "open(%s) = %d", path, ret);
 	return ret;
 }
 
 static int become_device(struct soft_host *host, int fd, unsigned int device)
 	REQUIRES(&preload.making)
 {
-	const struct nst_host_ops *ops = host->base.ops;
-	int opened = ops->open(&host->base, preload.paths[device], O_RDWR | O_CLOEXEC);
+	const struct nst_host_ops *ops = preload.front->ops;
+	int opened = ops->open(preload.front, preload.paths[device], O_RDWR | O_CLOEXEC);
 	struct soft_file *file;
 	int err;
 
@@ -367,7 +391,7 @@ static int become_device(struct soft_host *host, int fd, unsigned int device)
 	err = file ? soft_file_set(host, fd, file) : -EBADF;
 	if (err && file)
 		soft_file_put(file);
-	ops->close(&host->base, opened);
+	ops->close(preload.front, opened);
 	if (!err)
 		set_mark(fd, MARK_HOST);
 	log_debug(&preload.log, "placeholder %d becomes %s: %d", fd, preload.paths[device], err);
@@ -399,9 +423,8 @@ int preload_close(int fd)
 	set_mark(fd, MARK_NONE);
 	if (mark != MARK_HOST)
 		return close(fd) ? -errno : 0;
-	ret = host->base.ops->close(&host->base, fd);
+	ret = preload.front->ops->close(preload.front, fd);
 	publish(host);
-	log_debug(&preload.log, "close(%d) = %d", fd, ret);
 	return ret;
 }
 
@@ -439,31 +462,10 @@ int preload_ioctl(int fd, unsigned long request, void *arg)
 	int ret = get_file_host(fd, &host);
 
 	if (!ret) {
-		ret = host->base.ops->ioctl(&host->base, fd, request, arg);
+		ret = preload.front->ops->ioctl(preload.front, fd, request, arg);
 		publish(host);
 	}
-	log_debug(&preload.log, "ioctl(%d, %s 0x%lx) = %d%s%s", fd, call_name(request), request,
-		  ret, ret < 0 ? " " : "", ret < 0 ? strerrorname_np(-ret) : "");
 	return ret;
-}
-
-/* What was read or written, as far as it is a number. */
-static unsigned long long number_at(const void *buf, ssize_t size)
-{
-	unsigned long long n = 0;
-
-	if (size > 0)
-		memcpy(&n, buf, MIN((size_t)size, sizeof(n)));
-	return n;
-}
-
-static void log_access(const char *call, int fd, const void *buf, size_t count, off_t offset,
-		       ssize_t ret)
-{
-	log_debug(&preload.log, "%s(%d, region %d + 0x%llx, %zu) = %zd: 0x%llx", call, fd,
-		  (int)(offset >> REGION_SHIFT),
-		  (unsigned long long)offset & (BIT64(REGION_SHIFT) - 1), count, ret,
-		  number_at(buf, ret));
 }
 
 ssize_t preload_read(int fd, void *buf, size_t count)
@@ -471,7 +473,7 @@ ssize_t preload_read(int fd, void *buf, size_t count)
 	struct soft_host *host;
 	int err = get_file_host(fd, &host);
 
-	return err ? err : host->base.ops->read(&host->base, fd, buf, count);
+	return err ? err : preload.front->ops->read(preload.front, fd, buf, count);
 }
 
 ssize_t preload_write(int fd, const void *buf, size_t count)
@@ -479,7 +481,7 @@ ssize_t preload_write(int fd, const void *buf, size_t count)
 	struct soft_host *host;
 	int err = get_file_host(fd, &host);
 
-	return err ? err : host->base.ops->write(&host->base, fd, buf, count);
+	return err ? err : preload.front->ops->write(preload.front, fd, buf, count);
 }
 
 ssize_t preload_pread(int fd, void *buf, size_t count, off_t offset)
@@ -488,8 +490,7 @@ ssize_t preload_pread(int fd, void *buf, size_t count, off_t offset)
 	ssize_t ret = get_file_host(fd, &host);
 
 	if (!ret)
-		ret = host->base.ops->pread(&host->base, fd, buf, count, offset);
-	log_access("pread", fd, buf, count, offset, ret);
+		ret = preload.front->ops->pread(preload.front, fd, buf, count, offset);
 	return ret;
 }
 
@@ -499,10 +500,9 @@ ssize_t preload_pwrite(int fd, const void *buf, size_t count, off_t offset)
 	ssize_t ret = get_file_host(fd, &host);
 
 	if (!ret) {
-		ret = host->base.ops->pwrite(&host->base, fd, buf, count, offset);
+		ret = preload.front->ops->pwrite(preload.front, fd, buf, count, offset);
 		publish(host);
 	}
-	log_access("pwrite", fd, buf, count, offset, ret);
 	return ret;
 }
 
@@ -513,9 +513,8 @@ void *preload_mmap(size_t length, int prot, int flags, int fd, off_t offset, int
 
 	*err = get_file_host(fd, &host);
 	if (!*err)
-		mapped = host->base.ops->mmap(&host->base, length, prot, flags, fd, offset, err);
-	log_debug(&preload.log, "mmap(%d, %zu bytes at 0x%llx) = %p", fd, length,
-		  (unsigned long long)offset, mapped);
+		mapped = preload.front->ops->mmap(preload.front, length, prot, flags, fd, offset,
+						  err);
 	return mapped;
 }
 

@@ -19,7 +19,7 @@
 
 #define PRELOAD_LIBRARY "libnestor-preload.so"
 #define PRELOAD_SESSION_VARIABLE "NESTOR_HOST_SESSION"
-#define PRELOAD_MAGIC 0x31305453484e5354 /* changes with the layout */
+#define PRELOAD_MAGIC 0x32305453484e5354 /* changes with the layout */
 
 enum {
 	PRELOAD_MAX_DEVICES = 16,
@@ -46,6 +46,8 @@ struct preload_session {
 	uint32_t size;
 	uint32_t log_level; /* enum nst_log_level */
 	uint32_t check;
+	int32_t trace_fd; /* inherited; -1 = no trace */
+	uint32_t trace_json;
 	uint32_t num_devices;
 	struct preload_device devices[PRELOAD_MAX_DEVICES];
 
