@@ -80,14 +80,43 @@ static void build(struct scene *s)
 	}
 }
 
+static int set_dirty(struct rig *rig, uint32_t id)
+{
+	struct iommu_hwpt_set_dirty_tracking cmd = {
+		.size = sizeof(cmd), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE, .hwpt_id = id
+	};
+
+	return iommufd(rig, IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd);
+}
+
+static uint8_t dirty_byte(struct rig *rig, uint32_t id, uint64_t iova)
+{
+	uint8_t bits = 0;
+	struct iommu_hwpt_get_dirty_bitmap cmd = { .size = sizeof(cmd),
+						   .hwpt_id = id,
+						   .iova = iova,
+						   .length = 8 * PAGE,
+						   .page_size = PAGE,
+						   .data = (uintptr_t)&bits };
+
+	ok(iommufd(rig, IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd));
+	return bits;
+}
+
 static void connect_device(struct scene *s)
 {
 	struct rig *rig = &s->rig;
 	const struct iommu_iova_range allowed = { 0, 0xffffff };
+	uint32_t second;
 	uint64_t value;
 
 	STEP(s, ioas_allow(rig, s->other, &allowed, 1));
-	STEP(s, hwpt_alloc(rig, rig->devid, s->ioas, NEST | PASID, &s->parent));
+	STEP(s, hwpt_alloc(rig, rig->devid, s->ioas, NEST | PASID | DIRTY, &s->parent));
+	STEP(s, hwpt_alloc(rig, rig->devid, s->ioas, DIRTY, &second));
+	for (uint64_t i = 0; i < 8; i++)
+		STEP(s, ioas_map(rig, s->ioas, memory, 8 * PAGE, 0x2000000 + i * 8 * PAGE, RW));
+	STEP(s, set_dirty(rig, s->parent));
+	ok(destroy(rig, second));
 	STEP(s, hwpt_alloc(rig, rig->devid, s->other, PASID, &s->plain));
 	STEP(s, hwpt_alloc_nested(rig, s->parent, PASID, 0x1000, &s->nested_a));
 	STEP(s, hwpt_alloc_nested(rig, s->parent, PASID, 0x2000, &s->nested_b));
@@ -99,6 +128,9 @@ static void connect_device(struct scene *s)
 	STEP(s, attach_pasid(rig, 1000, s->plain));
 	enable_bus_master(rig);
 	ok(dma_write(rig, NO_PASID, 0x1000, 0x1234));
+	ok(dma_write(rig, NO_PASID, 0x2000000, 0x5678));
+	assert_int_equal(dirty_byte(rig, s->parent, 0), 1 << 1);
+	assert_int_equal(dirty_byte(rig, s->parent, 0x2000000), 1 << 0);
 	ok(dma_read(rig, 1000, 0x100000, &value));
 	assert_int_equal(value, 0x1234);
 }

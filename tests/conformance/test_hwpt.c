@@ -2,7 +2,7 @@
 /*
  * GET_HW_INFO, HWPT_ALLOC and HWPT_INVALIDATE with Intel VT-d: which flags and data go,
  * and in which order the rest is refused. Expected values: traces of Linux 7.2 with the
- * VT-d driver. Dirty tracking is claimed by no unit here, so its flag is refused.
+ * VT-d driver. Dirty tracking itself: test_dirty.c.
  */
 #include "rig.h"
 
@@ -24,13 +24,14 @@ static void hw_info(void **state)
 	assert_int_equal(cmd.data_len, sizeof(vtd));
 	assert_int_equal(cmd.out_max_pasid_log2, rig->has_pasid ? 20 : 0);
 	assert_int_equal(
-		cmd.out_capabilities & ~(uint64_t)IOMMU_HW_CAP_DIRTY_TRACKING,
-		IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED |
+		cmd.out_capabilities,
+		IOMMU_HW_CAP_DIRTY_TRACKING | IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED |
 			(rig->has_pasid ? IOMMU_HW_CAP_PCI_PASID_EXEC | IOMMU_HW_CAP_PCI_PASID_PRIV
 					: 0));
 	assert_int_equal(vtd.flags, 1);
 	assert_true(vtd.ecap_reg >> 26 & 1); /* nesting */
 	assert_true(vtd.ecap_reg >> 43 & 1); /* scalable mode */
+	assert_true(vtd.ecap_reg >> 45 & 1); /* dirty bits in the second stage */
 
 	/* a longer buffer ends in zeros, a shorter one is filled as far as it goes */
 	memset(big, 0xaa, sizeof(big));
@@ -79,7 +80,7 @@ static void paging_flags(void **state)
 	for (uint32_t flags = 0; flags <= 0x10; flags++) {
 		int ret = hwpt_alloc(rig, rig->devid, ioas, flags, &hwpt);
 
-		if (flags > 0xf || (flags & DIRTY) || (flags & (NEST | FAULT)) == (NEST | FAULT))
+		if (flags > 0xf || (flags & (NEST | FAULT)) == (NEST | FAULT))
 			assert_int_equal(ret, -EOPNOTSUPP);
 		else if (flags & FAULT)
 			assert_int_equal(ret, -ENOENT); /* there is no fault queue 0 */
@@ -308,43 +309,6 @@ static void invalidate_long_arrays(void **state)
 	munmap(pages, 4 * PAGE);
 }
 
-static int get_dirty(struct rig *rig, uint32_t id, uint32_t flags, uint64_t iova, uint64_t length,
-		     uint64_t page_size)
-{
-	struct iommu_hwpt_get_dirty_bitmap cmd = { .size = sizeof(cmd),
-						   .hwpt_id = id,
-						   .flags = flags,
-						   .iova = iova,
-						   .length = length,
-						   .page_size = page_size };
-
-	return iommufd(rig, IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd);
-}
-
-static void dirty_tracking(void **state)
-{
-	struct rig *rig = *state;
-	uint32_t ioas = ioas_alloc(rig), hwpt;
-	struct iommu_hwpt_set_dirty_tracking cmd = { .size = sizeof(cmd), .__reserved = 1 };
-
-	ok(hwpt_alloc(rig, rig->devid, ioas, 0, &hwpt));
-	cmd.hwpt_id = hwpt;
-	err(EOPNOTSUPP, iommufd(rig, IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd));
-	cmd.flags = 2;
-	err(EOPNOTSUPP, iommufd(rig, IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd));
-	cmd.flags = 0;
-	cmd.hwpt_id = ioas;
-	err(ENOENT, iommufd(rig, IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd));
-	err(EOPNOTSUPP, get_dirty(rig, hwpt, 2, 0, PAGE, PAGE));
-	err(ENOENT, get_dirty(rig, ioas, 0, 0, PAGE, PAGE));
-	err(EOVERFLOW, get_dirty(rig, hwpt, 0, 0, 0, PAGE));
-	err(EOVERFLOW, get_dirty(rig, hwpt, 0, UINT64_MAX - 5, PAGE, PAGE));
-	err(EINVAL, get_dirty(rig, hwpt, 0, 1, PAGE, PAGE));
-	err(EINVAL, get_dirty(rig, hwpt, 0, 0, PAGE, 0));
-	err(EINVAL, get_dirty(rig, hwpt, 0, 0, 4 * PAGE, 0x3000));
-	err(EOPNOTSUPP, get_dirty(rig, hwpt, 0, 0, PAGE, PAGE));
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
@@ -359,7 +323,6 @@ int main(void)
 		TEST(nested_checked_at_attach),
 		TEST(invalidate_errors),
 		TEST(invalidate_long_arrays),
-		TEST(dirty_tracking),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,8 +77,10 @@ static int program(struct soft_bound *bound, uint32_t pasid, struct soft_hwpt *h
 {
 	struct soft_host *host = bound->dev->host;
 	struct vtd_hw_entry entry;
-	int err = soft_hwpt_make_entry(host, hwpt, &entry);
+	int err = soft_fault_prepare(bound->dev, hwpt);
 
+	if (!err)
+		err = soft_hwpt_make_entry(host, hwpt, &entry);
 	if (err)
 		return err;
 	err = soft_hwpt_get_did(host, hwpt);
@@ -88,6 +90,8 @@ static int program(struct soft_bound *bound, uint32_t pasid, struct soft_hwpt *h
 	err = vtd_hw_set_entry(host->vtd, bound->dev->rid, unit_pasid(pasid), &entry);
 	if (err)
 		soft_hwpt_put_did(host, hwpt);
+	else
+		soft_fault_switch(bound, pasid, hwpt);
 	return err;
 }
 
@@ -108,6 +112,7 @@ static void block(struct soft_bound *bound, uint32_t pasid)
 
 	if (vtd_hw_set_entry(dev->host->vtd, dev->rid, unit_pasid(pasid), NULL))
 		log_error(dev->host->log, "an entry could not be cleared");
+	soft_fault_switch(bound, pasid, NULL);
 }
 
 /* Drop the hold of one attachment; a domain that attaching had made ends with its last. */
@@ -342,6 +347,7 @@ void soft_bound_destroy(struct soft_ctx *ctx, struct soft_bound *bound)
 	while (bound->num_attachments)
 		detach(ctx, bound, &bound->attachments[bound->num_attachments - 1]);
 	free(bound->attachments);
+	soft_fault_forget_requests(bound->dev);
 	soft_object_abort(ctx, &bound->obj);
 	mutex_unlock(&ctx->lock);
 }

@@ -125,6 +125,8 @@ static int ctx_ioctl(struct soft_file *file, unsigned long request, void *arg)
 	mutex_lock(&ctx->lock);
 	ret = entry->handler(ctx, &ucmd);
 	mutex_unlock(&ctx->lock);
+	if (ucmd.put_after)
+		soft_file_put(ucmd.put_after);
 	return ret;
 }
 
@@ -164,8 +166,14 @@ static void ctx_release(struct soft_file *file)
 	free(ctx);
 }
 
+static struct soft_ctx *ctx_context(struct soft_file *file)
+{
+	return to_soft_ctx(file);
+}
+
 static const struct soft_file_ops ctx_ops = {
 	.ioctl = ctx_ioctl,
+	.context = ctx_context,
 	.pread = ctx_pread,
 	.pwrite = ctx_pwrite,
 	.mmap = ctx_mmap,

@@ -139,6 +139,8 @@ void soft_device_destroy(struct soft_device *dev)
 {
 	soft_worker_fini(&dev->worker);
 	endpoint_destroy(dev->ep);
+	soft_fault_forget_requests(dev);
+	free(dev->handlers);
 	soft_irqs_fini(&dev->irqs);
 	mutex_fini(&dev->lock);
 	mutex_fini(&dev->bind_lock);

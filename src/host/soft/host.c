@@ -58,19 +58,28 @@ static int grow_files(struct soft_host *host, size_t need) REQUIRES(&host->lock)
 	return 0;
 }
 
-int soft_file_set(struct soft_host *host, int fd, struct soft_file *file)
+int soft_file_exchange(struct soft_host *host, int fd, struct soft_file *file,
+		       struct soft_file **old)
 {
-	struct soft_file *old = NULL;
 	int err = 0;
 
+	*old = NULL;
 	mutex_lock(&host->lock);
 	if (file)
 		err = grow_files(host, (size_t)fd + 1);
 	if (!err && (size_t)fd < host->num_files) {
-		old = host->files[fd];
+		*old = host->files[fd];
 		host->files[fd] = file;
 	}
 	mutex_unlock(&host->lock);
+	return err;
+}
+
+int soft_file_set(struct soft_host *host, int fd, struct soft_file *file)
+{
+	struct soft_file *old;
+	int err = soft_file_exchange(host, fd, file, &old);
+
 	if (old)
 		soft_file_put(old);
 	return err;
@@ -179,7 +188,8 @@ static ssize_t host_pread(struct nst_host *base, int fd, void *buf, size_t count
 	if (!file)
 		return -EBADF;
 	if (offset >= 0)
-		ret = file->ops->pread(file, buf, count, (uint64_t)offset);
+		ret = file->ops->is_stream ? -ESPIPE
+					   : file->ops->pread(file, buf, count, (uint64_t)offset);
 	soft_file_put(file);
 	return ret;
 }
@@ -193,7 +203,8 @@ static ssize_t host_pwrite(struct nst_host *base, int fd, const void *buf, size_
 	if (!file)
 		return -EBADF;
 	if (offset >= 0)
-		ret = file->ops->pwrite(file, buf, count, (uint64_t)offset);
+		ret = file->ops->is_stream ? -ESPIPE
+					   : file->ops->pwrite(file, buf, count, (uint64_t)offset);
 	soft_file_put(file);
 	return ret;
 }
@@ -206,7 +217,7 @@ static ssize_t host_read(struct nst_host *base, int fd, void *buf, size_t count)
 	if (!file)
 		return -EBADF;
 	ret = file->ops->pread(file, buf, count, atomic_load(&file->position));
-	if (ret > 0)
+	if (ret > 0 && !file->ops->is_stream)
 		atomic_fetch_add(&file->position, (uint64_t)ret);
 	soft_file_put(file);
 	return ret;
@@ -220,7 +231,7 @@ static ssize_t host_write(struct nst_host *base, int fd, const void *buf, size_t
 	if (!file)
 		return -EBADF;
 	ret = file->ops->pwrite(file, buf, count, atomic_load(&file->position));
-	if (ret > 0)
+	if (ret > 0 && !file->ops->is_stream)
 		atomic_fetch_add(&file->position, (uint64_t)ret);
 	soft_file_put(file);
 	return ret;
@@ -277,6 +288,7 @@ static void host_destroy(struct nst_host *base)
 		soft_device_destroy(devices[i]);
 	free(devices);
 	vtd_hw_destroy(host->vtd);
+	mutex_fini(&host->fault_lock);
 	mutex_fini(&host->did_lock);
 	mutex_fini(&host->lock);
 	free(host);
@@ -312,6 +324,7 @@ int nst_host_soft_create(const struct nst_soft_config *config, struct nst_host *
 	host->synchronous = config->synchronous;
 	mutex_init(&host->lock);
 	mutex_init(&host->did_lock);
+	mutex_init(&host->fault_lock);
 	mutex_lock(&host->did_lock);
 	host->dids[0] = BIT64(SOFT_FIRST_DID) - 1;
 	mutex_unlock(&host->did_lock);

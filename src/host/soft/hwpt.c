@@ -35,10 +35,9 @@ bool soft_vtd_has_nesting(const struct soft_host *host)
 	return ecap_has_all(host, VTD_ECAP_SMTS | VTD_ECAP_NEST | VTD_ECAP_SSTS);
 }
 
-/* The software unit does not record which pages of the second stage were written. */
 bool soft_vtd_has_dirty_tracking(const struct soft_host *host)
 {
-	return false;
+	return ecap_has_all(host, VTD_ECAP_SMTS | VTD_ECAP_SSADS | VTD_ECAP_SMPWCS | VTD_ECAP_SSTS);
 }
 
 static bool has_first_stage(const struct soft_host *host)
@@ -103,8 +102,10 @@ int soft_hwpt_make_entry(const struct soft_host *host, struct soft_hwpt *hwpt,
 			 struct vtd_hw_entry *entry)
 {
 	const struct iommu_hwpt_vtd_s1 *s1;
+	struct soft_hwpt_paging *paging = soft_hwpt_to_paging(hwpt);
 	struct vtd_hw_entry made = { .pgtt = VTD_HW_SECOND_STAGE,
-				     .s2 = &soft_hwpt_to_paging(hwpt)->ioas->areas };
+				     .s2 = &paging->ioas->areas,
+				     .dirty = paging->dirty_tracking ? &paging->dirty : NULL };
 
 	if (hwpt->obj.type == SOFT_HWPT_NESTED) {
 		s1 = &container_of(hwpt, struct soft_hwpt_nested, hwpt)->s1;
@@ -142,6 +143,7 @@ static int init_domain(const struct soft_host *host, uint32_t flags,
 						? FIRST_STAGE_5LEVEL_LAST
 						: FIRST_STAGE_LAST;
 	paging->nest_parent = flags & IOMMU_HWPT_ALLOC_NEST_PARENT;
+	paging->dirty_tracking = flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
 	paging->hwpt.pasid_compat = flags & IOMMU_HWPT_ALLOC_PASID;
 	return 0;
 }
@@ -179,6 +181,7 @@ void soft_hwpt_paging_destroy(struct soft_ctx *ctx, struct soft_object *obj)
 {
 	struct soft_hwpt_paging *paging = container_of(obj, struct soft_hwpt_paging, hwpt.obj);
 
+	soft_hwpt_put_fault(&paging->hwpt);
 	soft_ioas_remove_domain(paging->ioas, paging);
 	paging->ioas->obj.users--;
 	free(paging);
@@ -269,9 +272,12 @@ int soft_hwpt_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 	if (err)
 		return err;
 	cmd->out_hwpt_id = hwpt->obj.id;
-	/* There are no fault queues yet, so no fault_id names one. */
-	err = cmd->flags & IOMMU_HWPT_FAULT_ID_VALID ? -ENOENT : soft_ucmd_respond(ucmd);
+	if (cmd->flags & IOMMU_HWPT_FAULT_ID_VALID)
+		err = soft_hwpt_hold_fault(ctx, hwpt, cmd->fault_id);
+	if (!err)
+		err = soft_ucmd_respond(ucmd);
 	if (err) {
+		soft_hwpt_put_fault(hwpt);
 		abort_hwpt(ctx, hwpt);
 		return err;
 	}
@@ -279,37 +285,4 @@ int soft_hwpt_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 	if (hwpt->obj.type == SOFT_HWPT_NESTED)
 		atomic_fetch_add(&ctx->file.host->nested_hwpts, 1);
 	return 0;
-}
-
-/* --- dirty tracking: the checks that come before "this domain has none" ---------------- */
-
-int soft_hwpt_set_dirty_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
-{
-	const struct iommu_hwpt_set_dirty_tracking *cmd = ucmd->cmd;
-
-	if (cmd->flags & ~(uint32_t)IOMMU_HWPT_DIRTY_TRACKING_ENABLE)
-		return -EOPNOTSUPP;
-	if (!soft_object_find(ctx, cmd->hwpt_id, SOFT_HWPT_PAGING))
-		return -ENOENT;
-	return -EOPNOTSUPP;
-}
-
-int soft_hwpt_get_dirty_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
-{
-	const struct iommu_hwpt_get_dirty_bitmap *cmd = ucmd->cmd;
-	struct soft_object *obj;
-	uint64_t last;
-
-	if ((cmd->flags & ~(uint32_t)IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR) || cmd->__reserved)
-		return -EOPNOTSUPP;
-	obj = soft_object_find(ctx, cmd->hwpt_id, SOFT_HWPT_PAGING);
-	if (!obj)
-		return -ENOENT;
-	if (!cmd->length || __builtin_add_overflow(cmd->iova, cmd->length - 1, &last))
-		return -EOVERFLOW;
-	if (!IS_ALIGNED(cmd->iova | (last + 1), PAGE_SIZE_4K))
-		return -EINVAL;
-	if (!cmd->page_size || cmd->iova % cmd->page_size || (last + 1) % cmd->page_size)
-		return -EINVAL;
-	return -EOPNOTSUPP;
 }

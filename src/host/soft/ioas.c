@@ -282,7 +282,7 @@ static int option_rlimit_mode(struct soft_ctx *ctx, struct iommu_option *cmd) RE
 	return 0;
 }
 
-static int disable_huge_pages(struct soft_ioas *ioas)
+int soft_ioas_disable_huge_pages(struct soft_ioas *ioas)
 {
 	if (ioas->no_huge_pages)
 		return 0;
@@ -312,7 +312,7 @@ static int option_huge_pages(struct soft_ctx *ctx, struct iommu_option *cmd) REQ
 	if (cmd->op != IOMMU_OPTION_OP_SET)
 		return -EOPNOTSUPP;
 	if (cmd->val64 == 0)
-		return disable_huge_pages(ioas);
+		return soft_ioas_disable_huge_pages(ioas);
 	if (cmd->val64 != 1)
 		return -EINVAL;
 	ioas->no_huge_pages = false;

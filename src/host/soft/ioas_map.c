@@ -45,7 +45,7 @@ static int populate_area(const struct mem_range *area)
 	return soft_pages_populate(area->owner, area->hva.v, area->last - area->start + 1);
 }
 
-static int fill_domain(const struct soft_ioas *ioas, const struct soft_hwpt_paging *domain)
+static int fill_domain(const struct soft_ioas *ioas, struct soft_hwpt_paging *domain)
 {
 	for (size_t i = 0; i < ioas->areas.count; i++) {
 		const struct mem_range *area = &ioas->areas.ranges[i];
@@ -53,6 +53,9 @@ static int fill_domain(const struct soft_ioas *ioas, const struct soft_hwpt_pagi
 
 		if (!err)
 			err = domain_accepts(domain, area->perm);
+		/* no entry of the unit shows this domain yet */
+		if (!err && domain->dirty_tracking)
+			err = vtd_dirty_add(&domain->dirty, area->start, area->last);
 		if (err)
 			return err;
 	}
@@ -81,6 +84,7 @@ int soft_ioas_add_domain(struct soft_ioas *ioas, struct soft_hwpt_paging *domain
 		return err;
 	err = fill_domain(ioas, domain);
 	if (err) {
+		vtd_dirty_fini(&domain->dirty);
 		soft_ioas_unreserve(ioas, domain);
 		return err;
 	}
@@ -97,6 +101,7 @@ void soft_ioas_remove_domain(struct soft_ioas *ioas, struct soft_hwpt_paging *do
 	while (*link != domain)
 		link = &(*link)->next_domain;
 	*link = domain->next_domain;
+	vtd_dirty_fini(&domain->dirty);
 	soft_ioas_unreserve(ioas, domain);
 	if (!ioas->domains && !ioas->no_huge_pages)
 		ioas->alignment = 1;
@@ -195,6 +200,8 @@ static void remove_area(struct soft_ctx *ctx, struct soft_ioas *ioas, size_t ind
 	struct soft_pages *pages = ioas->areas.ranges[index].owner;
 
 	vtd_hw_map_begin(vtd_of(ctx));
+	soft_dirty_remove_area(ioas, ioas->areas.ranges[index].start,
+			       ioas->areas.ranges[index].last);
 	range_map_remove_at(&ioas->areas, index);
 	vtd_hw_map_end(vtd_of(ctx), flush);
 	/* only now: a device may have been reading through the area */
@@ -220,7 +227,12 @@ static int add_area(struct soft_ctx *ctx, struct soft_ioas *ioas, const struct s
 			return err;
 	}
 	vtd_hw_map_begin(vtd_of(ctx));
-	err = range_map_insert(&ioas->areas, &area);
+	err = soft_dirty_add_area(ioas, area.start, area.last);
+	if (!err) {
+		err = range_map_insert(&ioas->areas, &area);
+		if (err)
+			soft_dirty_remove_area(ioas, area.start, area.last);
+	}
 	vtd_hw_map_end(vtd_of(ctx), false);
 	if (!err)
 		soft_pages_get(piece->pages);
@@ -294,14 +306,27 @@ static int check_map_args(uint32_t flags, uint32_t reserved, uint64_t iova, uint
 
 /* Map all of @pages and let go of our reference. */
 static int map_whole(struct soft_ctx *ctx, struct soft_ioas *ioas, struct soft_pages *pages,
-		     uint32_t flags, uint64_t *iova) REQUIRES(&ctx->lock)
+		     unsigned int perm, bool fixed, uint64_t *iova) REQUIRES(&ctx->lock)
 {
 	struct soft_piece piece = { pages, pages->va, pages->length };
-	int err = soft_ioas_map_pieces(ctx, ioas, &piece, 1, flags_to_perm(flags),
-				       flags & IOMMU_IOAS_MAP_FIXED_IOVA, iova);
+	int err = soft_ioas_map_pieces(ctx, ioas, &piece, 1, perm, fixed, iova);
 
 	soft_pages_put(pages);
 	return err;
+}
+
+int soft_ioas_map_user(struct soft_ctx *ctx, struct soft_ioas *ioas, uint64_t va, uint64_t length,
+		       unsigned int perm, bool fixed, uint64_t *iova)
+{
+	struct soft_pages *pages;
+	int err;
+
+	if (va + length < va)
+		return -EOVERFLOW;
+	if (!length || length > MAX_LENGTH)
+		return -EINVAL;
+	err = soft_pages_create_user(va, length, perm & RANGE_WRITE, &pages);
+	return err ? err : map_whole(ctx, ioas, pages, perm, fixed, iova);
 }
 
 /* Write back the address; without it the caller would not know what to unmap. */
@@ -319,7 +344,6 @@ static int respond_or_unmap(struct soft_ctx *ctx, struct soft_ucmd *ucmd, struct
 int soft_ioas_map_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 {
 	struct iommu_ioas_map *cmd = ucmd->cmd;
-	struct soft_pages *pages;
 	struct soft_ioas *ioas;
 	uint64_t iova = cmd->iova;
 	int err = check_map_args(cmd->flags, cmd->__reserved, cmd->iova, cmd->length);
@@ -329,15 +353,8 @@ int soft_ioas_map_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 	ioas = soft_ioas_find(ctx, cmd->ioas_id);
 	if (!ioas)
 		return -ENOENT;
-	if (cmd->user_va + cmd->length < cmd->user_va)
-		return -EOVERFLOW;
-	if (!cmd->length || cmd->length > MAX_LENGTH)
-		return -EINVAL;
-	err = soft_pages_create_user(cmd->user_va, cmd->length,
-				     cmd->flags & IOMMU_IOAS_MAP_WRITEABLE, &pages);
-	if (err)
-		return err;
-	err = map_whole(ctx, ioas, pages, cmd->flags, &iova);
+	err = soft_ioas_map_user(ctx, ioas, cmd->user_va, cmd->length, flags_to_perm(cmd->flags),
+				 cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA, &iova);
 	if (err)
 		return err;
 	cmd->iova = iova;
@@ -367,7 +384,7 @@ int soft_ioas_map_file_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 				     fixed ? cmd->iova : cmd->start, &pages);
 	if (err)
 		return err;
-	err = map_whole(ctx, ioas, pages, cmd->flags, &iova);
+	err = map_whole(ctx, ioas, pages, flags_to_perm(cmd->flags), fixed, &iova);
 	if (err)
 		return err;
 	cmd->iova = iova;
@@ -441,6 +458,42 @@ int soft_ioas_copy_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 		return err;
 	cmd->dst_iova = iova;
 	return respond_or_unmap(ctx, ucmd, dst, iova, cmd->length);
+}
+
+/* Between vtd_hw_map_begin() and _end(). Devices notice nothing: both halves are as before. */
+static int split_area(struct soft_ioas *ioas, size_t index, uint64_t start)
+{
+	struct mem_range right = ioas->areas.ranges[index];
+	int err = soft_dirty_split_area(ioas, start);
+
+	if (err)
+		return err;
+	right.hva.v += start - right.start;
+	right.start = start;
+	ioas->areas.ranges[index].last = start - 1;
+	err = range_map_insert(&ioas->areas, &right);
+	if (err)
+		ioas->areas.ranges[index].last = right.last;
+	return err;
+}
+
+int soft_ioas_cut(struct soft_ctx *ctx, struct soft_ioas *ioas, uint64_t last)
+{
+	size_t i = range_map_lower_bound(&ioas->areas, last);
+	const struct mem_range *area = &ioas->areas.ranges[i];
+	uint64_t start = last + 1;
+	int err;
+
+	if (i == ioas->areas.count || area->start >= last || area->last == last)
+		return 0;
+	if (!IS_ALIGNED(start | (area->hva.v + (start - area->start)), ioas->alignment))
+		return -EINVAL;
+	vtd_hw_map_begin(vtd_of(ctx));
+	err = split_area(ioas, i, start);
+	vtd_hw_map_end(vtd_of(ctx), false);
+	if (!err)
+		soft_pages_get(ioas->areas.ranges[i].owner);
+	return err;
 }
 
 int soft_ioas_unmap(struct soft_ctx *ctx, struct soft_ioas *ioas, uint64_t start, uint64_t last,

@@ -51,6 +51,7 @@ void soft_hwpt_nested_destroy(struct soft_ctx *ctx, struct soft_object *obj)
 {
 	struct soft_hwpt_nested *nested = container_of(obj, struct soft_hwpt_nested, hwpt.obj);
 
+	soft_hwpt_put_fault(&nested->hwpt);
 	nested->parent->hwpt.obj.users--;
 	free(nested);
 }

@@ -19,6 +19,7 @@ static destroy_fn *const destroy_fns[SOFT_NUM_OBJECT_TYPES] = {
 	[SOFT_IOAS] = soft_ioas_destroy,
 	[SOFT_HWPT_PAGING] = soft_hwpt_paging_destroy,
 	[SOFT_HWPT_NESTED] = soft_hwpt_nested_destroy,
+	[SOFT_FAULT] = soft_fault_destroy,
 	/* SOFT_BOUND is never without a user: its cdev file */
 };
 

@@ -21,8 +21,8 @@
  *	3. soft_device.lock		registers of the device; held over endpoint ops and, on a
  *					synchronous host, over endpoint run()
  *	4. (locks of the endpoint; the translation unit's dma_lock)
- *	5. soft_irqs.lock, soft_worker.lock, soft_host.lock, soft_host.did_lock
- *					leaves: nothing is taken under them
+ *	5. soft_irqs.lock, soft_worker.lock, soft_host.lock, soft_host.did_lock,
+ *	   soft_host.fault_lock		leaves: nothing is taken under them
  *
  * Without any lock: endpoint run() on the device thread, copies from and to the
  * caller's memory for register accesses.
@@ -71,16 +71,21 @@ struct soft_host {
 	struct mutex did_lock;
 	uint64_t dids[SOFT_NUM_DIDS / 64] GUARDED_BY(did_lock);
 
+	struct mutex fault_lock; /* fault queues, and what devices know of them: fault.c */
+
 	_Atomic uint64_t nested_hwpts, invalidate_calls, invalidate_entries;
 };
 
 /* What a descriptor of this host can do; every operation is there. */
 struct soft_file_ops {
+	bool is_stream; /* has no position: pread(2) and pwrite(2) are refused */
 	int (*ioctl)(struct soft_file *file, unsigned long request, void *arg);
 	ssize_t (*pread)(struct soft_file *file, void *buf, size_t count, uint64_t offset);
 	ssize_t (*pwrite)(struct soft_file *file, const void *buf, size_t count, uint64_t offset);
 	void *(*mmap)(struct soft_file *file, size_t length, int prot, int flags, off_t offset,
 		      int *err);
+	/* The context whose objects the file is about, or NULL. */
+	struct soft_ctx *(*context)(struct soft_file *file);
 	void (*release)(struct soft_file *file); /* the last reference is gone: free it */
 };
 
@@ -106,6 +111,10 @@ void soft_file_put(struct soft_file *file);
  */
 NST_MUST_CHECK int soft_file_set(struct soft_host *host, int fd, struct soft_file *file)
 	EXCLUDES(&host->lock);
+
+/* As soft_file_set(), but what was at @fd goes to *@old, to be put when no lock is held. */
+NST_MUST_CHECK int soft_file_exchange(struct soft_host *host, int fd, struct soft_file *file,
+				      struct soft_file **old) EXCLUDES(&host->lock);
 
 /*
  * Plug in an endpoint, which the host then owns; @path as in nst_soft_add_device().
@@ -144,6 +153,7 @@ enum soft_object_type {
 	SOFT_HWPT_PAGING,
 	SOFT_HWPT_NESTED,
 	SOFT_BOUND,
+	SOFT_FAULT,
 	SOFT_NUM_OBJECT_TYPES,
 };
 
@@ -200,6 +210,7 @@ struct soft_ucmd {
 	uint32_t user_size; /* what the caller said in its size field */
 	uint32_t size;	    /* what we know */
 	void *cmd;
+	struct soft_file *put_after; /* a reference to drop when ctx.lock is not held any more */
 };
 
 /* Write the structure back, as far as the caller's reaches. */
@@ -324,14 +335,29 @@ NST_MUST_CHECK int soft_ioas_map_pieces(struct soft_ctx *ctx, struct soft_ioas *
 					const struct soft_piece *pieces, size_t count,
 					unsigned int perm, bool fixed, uint64_t *iova)
 	REQUIRES(&ctx->lock);
+/* The caller's [va, va + length), as IOMMU_IOAS_MAP does after its checks of the flags. */
+NST_MUST_CHECK int soft_ioas_map_user(struct soft_ctx *ctx, struct soft_ioas *ioas, uint64_t va,
+				      uint64_t length, unsigned int perm, bool fixed,
+				      uint64_t *iova) REQUIRES(&ctx->lock);
+/*
+ * For VFIO's first container type: make @last the end of an area. Nothing is there, or it is
+ * one already: 0. -EINVAL: not aligned, -ENOMEM.
+ */
+NST_MUST_CHECK int soft_ioas_cut(struct soft_ctx *ctx, struct soft_ioas *ioas, uint64_t last)
+	REQUIRES(&ctx->lock);
+/* As IOMMU_OPTION_HUGE_PAGES = 0: -EINVAL, -EADDRINUSE. */
+NST_MUST_CHECK int soft_ioas_disable_huge_pages(struct soft_ioas *ioas);
 /* *@unmapped is valid also on failure. */
 NST_MUST_CHECK int soft_ioas_unmap(struct soft_ctx *ctx, struct soft_ioas *ioas, uint64_t start,
 				   uint64_t last, uint64_t *unmapped) REQUIRES(&ctx->lock);
 
 /* --- hwpt.c, nested.c --------------------------------------------------------------- */
 
+struct soft_fault;
+
 struct soft_hwpt {
 	struct soft_object obj;
+	struct soft_fault *fault; /* page requests go there; may be NULL */
 	bool pasid_compat; /* IOMMU_HWPT_ALLOC_PASID: what it replaces and joins must have it */
 	uint16_t did;	   /* valid while programmed > 0 */
 	unsigned int programmed; /* entries of the translation unit that carry the DID */
@@ -343,6 +369,8 @@ struct soft_hwpt_paging {
 	struct soft_hwpt_paging *next_domain;
 	bool nest_parent;
 	bool auto_domain; /* made by attaching to an IOAS, ends with its last attachment */
+	bool dirty_tracking;
+	struct vtd_dirty dirty; /* if dirty_tracking: a range per area of the IOAS */
 	uint64_t aperture_last;
 };
 
@@ -381,6 +409,66 @@ void soft_hwpt_put_did(struct soft_host *host, struct soft_hwpt *hwpt);
 /* What this unit can do, as the Linux driver reads it from the capability registers. */
 bool soft_vtd_has_nesting(const struct soft_host *host);
 bool soft_vtd_has_dirty_tracking(const struct soft_host *host);
+
+/* --- dirty.c: for each domain of @ioas that tracks; between vtd_hw_map_begin() and _end() */
+
+NST_MUST_CHECK int soft_dirty_add_area(struct soft_ioas *ioas, uint64_t start, uint64_t last);
+void soft_dirty_remove_area(struct soft_ioas *ioas, uint64_t start, uint64_t last);
+NST_MUST_CHECK int soft_dirty_split_area(struct soft_ioas *ioas, uint64_t start);
+
+/* --- fault.c: page requests --------------------------------------------------------- */
+
+struct soft_fault_group;
+struct soft_bound;
+struct soft_device;
+
+struct soft_fault {
+	struct soft_object obj; /* held by its descriptor and by HWPTs */
+	/* by soft_host.fault_lock: */
+	struct soft_fault_group *deliver;    /* in the order they came */
+	struct soft_fault_group **responses; /* [cookie - 1]: read, but not answered */
+	size_t max_responses;
+	int event;     /* the eventfd that the descriptor is */
+	bool readable; /* what it says */
+};
+
+void soft_fault_destroy(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
+/* -ENOENT */
+NST_MUST_CHECK int soft_hwpt_hold_fault(struct soft_ctx *ctx, struct soft_hwpt *hwpt,
+					uint32_t fault_id) REQUIRES(&ctx->lock);
+void soft_hwpt_put_fault(struct soft_hwpt *hwpt);
+
+/* Before @hwpt is attached: -ENODEV if it wants page requests and @dev has none, -ENOMEM. */
+NST_MUST_CHECK int soft_fault_prepare(struct soft_device *dev, const struct soft_hwpt *hwpt);
+/* After it was; NULL: detached. What waits of the old attachment is answered INVALID. */
+void soft_fault_switch(struct soft_bound *bound, uint32_t pasid, const struct soft_hwpt *hwpt);
+
+/* What PCIe calls a Page Request Message, PCIe 6.0 s10.4.1. */
+struct soft_page_request {
+	uint32_t pasid; /* or NST_NO_PASID */
+	uint32_t group; /* index of the group */
+	uint32_t perm;	/* IOMMU_PGFAULT_PERM_* */
+	uint64_t addr;
+	bool last; /* of its group */
+};
+
+/*
+ * @code: IOMMUFD_PAGE_RESP_*. Comes in any thread, perhaps before the report returns; of
+ * our locks at most ctx.lock is held, so locks of the endpoint may be taken; it must not
+ * call the host.
+ */
+typedef void soft_page_response_fn(void *opaque, uint32_t code);
+
+/*
+ * For endpoints with PRI: ask for a page. A group of requests is answered once, through the
+ * @done of its last one; those before it need none. Where nobody listens the answer is INVALID.
+ */
+void soft_report_page_request(struct soft_device *dev, const struct soft_page_request *req,
+			      soft_page_response_fn *done, void *opaque);
+/* The device is quiet: forget groups of which the last request has not come. */
+void soft_fault_forget_requests(struct soft_device *dev);
+/* No endpoint has PRI yet: tests say which devices do. */
+void soft_device_set_pri(struct soft_device *dev, bool capable);
 
 /* --- attach.c: what a device is attached to ----------------------------------------- */
 
@@ -440,7 +528,15 @@ struct soft_header_fix {
 	uint32_t value;
 };
 
+/* Where page requests with a PASID (SOFT_RID_PASID: without) go. */
+struct soft_fault_handler {
+	uint32_t pasid;
+	uint32_t dev_id; /* what the device is called there */
+	struct soft_fault *fault;
+};
+
 struct soft_vfio_file;
+struct soft_partial_request;
 
 struct soft_device {
 	struct soft_host *host;
@@ -461,6 +557,12 @@ struct soft_device {
 	struct mutex lock;
 	uint8_t msi_shadow[SOFT_MSI_CAP_MAX] GUARDED_BY(lock); /* the MSI capability as seen */
 	unsigned int msi_cap_size;
+
+	/* by soft_host.fault_lock: */
+	bool has_pri;
+	struct soft_fault_handler *handlers;
+	size_t num_handlers, max_handlers;
+	struct soft_partial_request *partials;
 
 	struct soft_irqs irqs;
 	struct soft_worker worker;

@@ -344,8 +344,17 @@ static void *vfio_mmap(struct soft_file *file, size_t length, int prot, int flag
 	return NULL;
 }
 
+/* The one that its device is bound to. */
+static struct soft_ctx *vfio_context(struct soft_file *file)
+{
+	struct soft_vfio_file *vfile = to_soft_vfio_file(file);
+
+	return atomic_load_explicit(&vfile->granted, memory_order_acquire) ? vfile->ctx : NULL;
+}
+
 static const struct soft_file_ops vfio_ops = {
 	.ioctl = vfio_ioctl,
+	.context = vfio_context,
 	.pread = soft_vfio_pread,
 	.pwrite = soft_vfio_pwrite,
 	.mmap = vfio_mmap,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The objects of iommufd that need a vIOMMU or a fault queue. The VT-d driver has no
+ * The objects of iommufd that need a vIOMMU. The VT-d driver has no
  * vIOMMU type, so no id can name one; each call makes the checks that the kernel makes
  * before it finds that out. Order of checks: Linux 7.2 drivers/iommu/iommufd/viommu.c
  * and eventq.c.
@@ -10,12 +10,6 @@
 #include <errno.h>
 
 #define MAX_VEVENTQ_DEPTH (1U << 19)
-
-/* Page requests come with a later version: no device here sends any. */
-int soft_fault_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
-{
-	return -EOPNOTSUPP;
-}
 
 int soft_viommu_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 {

@@ -64,6 +64,10 @@ struct vtd_hw {
 /* What a request needs to know while it is translated. */
 struct walk_context {
 	const struct range_map *s2;
+	const struct vtd_dirty *dirty; /* NULL: nothing is to be recorded */
+	/* The last table is of a page that has to be marked before it may be written. */
+	bool table_is_clean;
+	uint64_t table;
 };
 
 struct translation {
@@ -117,8 +121,8 @@ void vtd_hw_destroy(struct vtd_hw *hw)
 
 /*
  * A unit of the first generation with scalable mode: 48-bit first and second stage,
- * nesting, 20-bit PASIDs, coherent walks. Page requests, device TLBs and interrupt
- * remapping are not modelled and not claimed.
+ * nesting, 20-bit PASIDs, coherent walks, dirty bits in the second stage. Page requests, device
+ * TLBs and interrupt remapping are not modelled and not claimed.
  */
 uint64_t vtd_hw_cap(const struct vtd_hw *hw)
 {
@@ -133,7 +137,8 @@ uint64_t vtd_hw_ecap(const struct vtd_hw *hw)
 	return VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_PT | VTD_ECAP_SC |
 	       FIELD_PREP(VTD_ECAP_IRO, 0xf) | FIELD_PREP(VTD_ECAP_MHMV, 15) | VTD_ECAP_NEST |
 	       VTD_ECAP_SRS | VTD_ECAP_EAFS | FIELD_PREP(VTD_ECAP_PSS, PASID_BITS - 1) |
-	       VTD_ECAP_PASID | VTD_ECAP_SMTS | VTD_ECAP_SSTS | VTD_ECAP_FSTS | VTD_ECAP_SMPWCS;
+	       VTD_ECAP_PASID | VTD_ECAP_SMTS | VTD_ECAP_SSADS | VTD_ECAP_SSTS | VTD_ECAP_FSTS |
+	       VTD_ECAP_SMPWCS;
 }
 
 static struct pasid_slot *find_slot(struct vtd_hw *hw, nst_rid rid, uint32_t pasid)
@@ -260,7 +265,7 @@ void vtd_hw_drop_invalidation(struct vtd_hw *hw, uint64_t after_dma_write_bytes)
 /* vtd_fs_table_fn: a first-stage table, found through the second stage. */
 static inline uint64_t *table_through_s2(void *opaque, uint64_t gpa, bool *writable)
 {
-	const struct walk_context *ctx = opaque;
+	struct walk_context *ctx = opaque;
 	const struct mem_range *r;
 	uint64_t left;
 
@@ -268,6 +273,11 @@ static inline uint64_t *table_through_s2(void *opaque, uint64_t gpa, bool *writa
 	if (!r || left < PAGE_SIZE_4K || !(r->perm & RANGE_READ))
 		return NULL;
 	*writable = r->perm & RANGE_WRITE;
+	ctx->table_is_clean = *writable && ctx->dirty && !vtd_dirty_is_marked(ctx->dirty, gpa);
+	if (ctx->table_is_clean) {
+		*writable = false;
+		ctx->table = gpa;
+	}
 	return (uint64_t *)(uintptr_t)(r->hva.v + (gpa - r->start));
 }
 
@@ -299,17 +309,42 @@ static struct vtd_fs_position start_of_walk(struct vtd_hw *hw, const struct vtd_
 	return top_of(entry);
 }
 
+static bool records_dirty(const struct vtd_hw_entry *entry)
+{
+	return entry->dirty && entry->dirty->enabled;
+}
+
+/*
+ * The first stage alone. Setting an accessed or dirty bit in a guest's table is a write
+ * through the second stage too. Whether one will be set only the walk knows, so a table
+ * in a clean page is read-only at first; a walk that fails for that begins again after
+ * the page was marked. Nobody can clear the mark meanwhile: we hold dma_lock.
+ */
+static enum vtd_fault_reason walk_first_stage(struct walk_context *ctx, struct vtd_fs_position pos,
+					      const struct vtd_fs_request *req,
+					      struct vtd_fs_leaf *leaf)
+{
+	for (;;) {
+		enum vtd_fault_reason reason = vtd_fs_walk(req, pos, table_through_s2, ctx, leaf);
+
+		if (reason != VTD_FAULT_FS_BIT_UPDATE || !ctx->table_is_clean)
+			return reason;
+		vtd_dirty_mark(ctx->dirty, ctx->table);
+	}
+}
+
 /* First stage, then the page it names through the second. *@t is written on success only. */
 static enum vtd_fault_reason walk(struct vtd_hw *hw, const struct vtd_hw_entry *entry,
 				  struct vtd_fs_position pos, struct vtd_fs_request *req,
 				  struct vtd_fs_leaf *leaf, struct translation *t)
 {
-	struct walk_context ctx = { .s2 = entry->s2 };
+	const struct vtd_dirty *dirty = !req->peek && records_dirty(entry) ? entry->dirty : NULL;
+	struct walk_context ctx = { .s2 = entry->s2, .dirty = dirty };
 	const struct mem_range *r;
 	enum vtd_fault_reason reason;
 	uint64_t gpa, left;
 
-	reason = vtd_fs_walk(req, pos, table_through_s2, &ctx, leaf);
+	reason = walk_first_stage(&ctx, pos, req, leaf);
 	if (reason)
 		return reason;
 	gpa = leaf->address | (req->iova & (BIT64(leaf->page_lg2) - 1));
@@ -322,8 +357,16 @@ static enum vtd_fault_reason walk(struct vtd_hw *hw, const struct vtd_hw_entry *
 	t->flags = (r->perm & RANGE_READ ? ENTRY_READ : 0) |
 		   (leaf->writable && leaf->dirty && (r->perm & RANGE_WRITE) ? ENTRY_WRITE : 0);
 	t->host = (uint8_t *)(uintptr_t)(r->hva.v + (gpa - r->start));
-	for (t->page_lg2 = leaf->page_lg2; t->page_lg2 > PAGE_SHIFT_4K;
-	     t->page_lg2 -= VTD_FS_LEVEL_BITS) {
+	t->page_lg2 = leaf->page_lg2;
+	if (dirty) {
+		if (req->write)
+			vtd_dirty_mark(dirty, gpa);
+		/* As with D of the first stage, and so the entry must not reach beyond the page. */
+		if (!vtd_dirty_is_marked(dirty, gpa))
+			t->flags &= (uint8_t)~ENTRY_WRITE;
+		t->page_lg2 = PAGE_SHIFT_4K;
+	}
+	for (; t->page_lg2 > PAGE_SHIFT_4K; t->page_lg2 -= VTD_FS_LEVEL_BITS) {
 		uint64_t base = gpa & ~(BIT64(t->page_lg2) - 1);
 
 		if (base >= r->start && base + (BIT64(t->page_lg2) - 1) <= r->last)
@@ -522,6 +565,8 @@ static enum vtd_fault_reason translate(struct vtd_hw *hw, nst_rid rid, uint32_t 
 		return VTD_FAULT_SS_NOT_PRESENT;
 	if (!(r->perm & (write ? RANGE_WRITE : RANGE_READ)))
 		return write ? VTD_FAULT_WRITE : VTD_FAULT_READ;
+	if (write && records_dirty(entry))
+		vtd_dirty_mark(entry->dirty, iova);
 	t->host = (uint8_t *)(uintptr_t)(r->hva.v + (iova - r->start));
 	return VTD_FAULT_NONE;
 }

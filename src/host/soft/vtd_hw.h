@@ -21,6 +21,7 @@
 
 #include "base/lock.h"
 #include "base/range_map.h"
+#include "host/soft/vtd_dirty.h"
 
 #include <nestor/soft_host.h>
 #include <stdbool.h>
@@ -39,6 +40,7 @@ struct vtd_hw_entry {
 	const struct range_map *s2; /* stays the caller's, changed only between
 				     * vtd_hw_map_begin() and _end(); ranges of whole
 				     * 4 KiB pages if VTD_HW_NESTED */
+	struct vtd_dirty *dirty;    /* of s2, or NULL; changed like it */
 	/* VTD_HW_NESTED only */
 	uint64_t fs_root;	/* GPA of the top table; low 12 bits ignored */
 	unsigned int fs_levels; /* 4 (48 bit) or 5 (57 bit) */

@@ -1,0 +1,579 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Fault queues: page requests of devices that wait for user space.
+ *
+ *	report -- group complete --> deliver -- read() --> responses -- write() --> answered
+ *	                                \                      \---- detach -----> INVALID
+ *	                                 \---------------------------- detach ---> INVALID
+ *
+ * A group is every request of one index up to the one marked last, and is read as a
+ * whole. Being read it gets a cookie, the lowest number that is free, by which it is
+ * answered. An attachment takes its groups with it: nobody answers for a device that
+ * has left.
+ *
+ * Everything here is protected by soft_host.fault_lock, a leaf, because devices report
+ * with locks of their own held. Devices are told the answer with no lock of this file held.
+ *
+ * Source: Linux 7.2 drivers/iommu/iommufd/eventq.c, drivers/iommu/io-pgfault.c and
+ * drivers/iommu/intel/prq.c.
+ */
+#include "host/soft/soft.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define RECORD_BYTES sizeof(struct iommu_hwpt_pgfault)
+#define RESPONSE_BYTES sizeof(struct iommu_hwpt_page_response)
+/* The VT-d driver lets this through beside PASID_VALID: the device wants the PASID back. */
+#define PGFAULT_FLAGS_NEEDS_PASID (1U << 2)
+#define MAX_PARTIALS 4096 /* of a device that never sends the last of a group */
+
+struct soft_fault_group {
+	struct soft_fault_group *next;
+	struct soft_device *dev;
+	uint32_t pasid; /* of the attachment */
+	soft_page_response_fn *done;
+	void *opaque;
+	size_t count;
+	struct iommu_hwpt_pgfault records[];
+};
+
+/* A request whose group is not complete. */
+struct soft_partial_request {
+	struct soft_partial_request *next;
+	struct soft_page_request req;
+};
+
+struct soft_fault_file {
+	struct soft_file file;
+	struct soft_ctx *ctx;
+	struct soft_fault *fault;
+};
+
+static struct soft_fault_file *to_fault_file(struct soft_file *file)
+{
+	return container_of(file, struct soft_fault_file, file);
+}
+
+/* --- the queue ---------------------------------------------------------------------------- */
+
+/* poll(2) of the descriptor: always writable, readable while something waits. */
+static void update_event(struct soft_fault *fault)
+{
+	eventfd_t value;
+
+	if (!fault->deliver == !fault->readable)
+		return;
+	fault->readable = fault->deliver;
+	/* the counter is 0 or 1 and does not block; should the program change it, it is its */
+	if (fault->readable ? eventfd_write(fault->event, 1) : eventfd_read(fault->event, &value))
+		return;
+}
+
+static void append_group(struct soft_fault *fault, struct soft_fault_group *group)
+{
+	struct soft_fault_group **link = &fault->deliver;
+
+	while (*link)
+		link = &(*link)->next;
+	*link = group;
+	update_event(fault);
+}
+
+static int give_cookie(struct soft_fault *fault, struct soft_fault_group *group, uint32_t *cookie)
+{
+	size_t i = 0;
+
+	while (i < fault->max_responses && fault->responses[i])
+		i++;
+	if (i == fault->max_responses) {
+		size_t max = i ? 2 * i : 8;
+		struct soft_fault_group **grown =
+			alloc_resize(fault->responses, max, sizeof(struct soft_fault_group *));
+
+		if (!grown)
+			return -ENOMEM;
+		for (size_t n = i; n < max; n++)
+			grown[n] = NULL;
+		fault->responses = grown;
+		fault->max_responses = max;
+	}
+	fault->responses[i] = group;
+	*cookie = (uint32_t)i + 1;
+	return 0;
+}
+
+static struct soft_fault_group *take_cookie(struct soft_fault *fault, uint32_t cookie)
+{
+	struct soft_fault_group *group;
+
+	if (!cookie || cookie > fault->max_responses)
+		return NULL;
+	group = fault->responses[cookie - 1];
+	fault->responses[cookie - 1] = NULL;
+	return group;
+}
+
+static void answer(struct soft_fault_group *group, uint32_t code)
+{
+	group->done(group->opaque, code);
+	free(group);
+}
+
+static void answer_all(struct soft_fault_group *list)
+{
+	while (list) {
+		struct soft_fault_group *group = list;
+
+		list = group->next;
+		answer(group, IOMMUFD_PAGE_RESP_INVALID);
+	}
+}
+
+/* Take out every group of the attachment (@dev, @pasid), or all if @dev is NULL. */
+static struct soft_fault_group *take_groups(struct soft_fault *fault, const struct soft_device *dev,
+					    uint32_t pasid)
+{
+	struct soft_fault_group *taken = NULL, **end = &taken, **link = &fault->deliver;
+
+	while (*link) {
+		struct soft_fault_group *group = *link;
+
+		if (dev && (group->dev != dev || group->pasid != pasid)) {
+			link = &group->next;
+			continue;
+		}
+		*link = group->next;
+		group->next = NULL;
+		*end = group;
+		end = &group->next;
+	}
+	for (size_t i = 0; i < fault->max_responses; i++) {
+		struct soft_fault_group *group = fault->responses[i];
+
+		if (!group || (dev && (group->dev != dev || group->pasid != pasid)))
+			continue;
+		fault->responses[i] = NULL;
+		group->next = NULL;
+		*end = group;
+		end = &group->next;
+	}
+	update_event(fault);
+	return taken;
+}
+
+/* --- the descriptor ------------------------------------------------------------------------- */
+
+static int fault_ioctl(struct soft_file *file, unsigned long request, void *arg)
+{
+	return -ENOTTY;
+}
+
+/* One group to the caller: its size, or -EINVAL if there is no room, -EFAULT, -ENOMEM. */
+static ssize_t read_group(struct soft_fault *fault, struct soft_fault_group *group, void *buf,
+			  size_t room)
+{
+	size_t size = group->count * RECORD_BYTES;
+	uint32_t cookie;
+	int err;
+
+	if (size > room)
+		return -EINVAL;
+	err = give_cookie(fault, group, &cookie);
+	if (err)
+		return err;
+	for (size_t i = 0; i < group->count; i++)
+		group->records[i].cookie = cookie;
+	err = soft_copy_to_user(buf, group->records, size);
+	if (err) {
+		fault->responses[cookie - 1] = NULL;
+		return err;
+	}
+	fault->deliver = group->next;
+	group->next = NULL;
+	return (ssize_t)size;
+}
+
+static ssize_t fault_read(struct soft_file *file, void *buf, size_t count, uint64_t offset)
+{
+	struct soft_fault *fault = to_fault_file(file)->fault;
+	ssize_t done = 0, n = 0;
+
+	if (offset || count % RECORD_BYTES)
+		return -ESPIPE;
+	mutex_lock(&file->host->fault_lock);
+	while (fault->deliver) {
+		n = read_group(fault, fault->deliver, soft_user_ptr((uintptr_t)buf + (size_t)done),
+			       count - (size_t)done);
+		if (n < 0)
+			break;
+		done += n;
+	}
+	update_event(fault);
+	mutex_unlock(&file->host->fault_lock);
+	return done ? done : n;
+}
+
+static int write_response(struct soft_host *host, struct soft_fault *fault, const void *user)
+{
+	struct iommu_hwpt_page_response response;
+	struct soft_fault_group *group;
+
+	if (soft_copy_from_user(&response, user, sizeof(response)))
+		return -EFAULT;
+	if (response.code != IOMMUFD_PAGE_RESP_SUCCESS &&
+	    response.code != IOMMUFD_PAGE_RESP_INVALID)
+		return -EINVAL;
+	mutex_lock(&host->fault_lock);
+	group = take_cookie(fault, response.cookie);
+	mutex_unlock(&host->fault_lock);
+	if (!group)
+		return -EINVAL;
+	answer(group, response.code);
+	return 0;
+}
+
+static ssize_t fault_write(struct soft_file *file, const void *buf, size_t count, uint64_t offset)
+{
+	struct soft_fault *fault = to_fault_file(file)->fault;
+	size_t done;
+	int err = 0;
+
+	if (offset || count % RESPONSE_BYTES)
+		return -ESPIPE;
+	for (done = 0; done < count; done += RESPONSE_BYTES) {
+		err = write_response(file->host, fault, soft_user_ptr((uintptr_t)buf + done));
+		if (err)
+			break;
+	}
+	return done ? (ssize_t)done : err;
+}
+
+static void *fault_mmap(struct soft_file *file, size_t length, int prot, int flags, off_t offset,
+			int *err)
+{
+	*err = -ENODEV;
+	return NULL;
+}
+
+static void fault_release(struct soft_file *file)
+{
+	struct soft_fault_file *ffile = to_fault_file(file);
+	struct soft_ctx *ctx = ffile->ctx;
+
+	mutex_lock(&ctx->lock);
+	ffile->fault->obj.users--;
+	mutex_unlock(&ctx->lock);
+	free(ffile);
+	soft_file_put(&ctx->file);
+}
+
+static struct soft_ctx *fault_context(struct soft_file *file)
+{
+	return to_fault_file(file)->ctx;
+}
+
+static const struct soft_file_ops fault_ops = {
+	.is_stream = true,
+	.context = fault_context,
+	.ioctl = fault_ioctl,
+	.pread = fault_read,
+	.pwrite = fault_write,
+	.mmap = fault_mmap,
+	.release = fault_release,
+};
+
+/* --- the object ------------------------------------------------------------------------------- */
+
+/*
+ * The caller's descriptor is an eventfd, see host.c; it may be closed or its number used
+ * for something else at any time, so the queue signals through a duplicate.
+ */
+static int open_event(struct soft_fault *fault)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), err;
+
+	if (fd < 0)
+		return -errno;
+	fault->event = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (fault->event >= 0)
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+static void close_event(struct soft_fault *fault, int fd)
+{
+	close(fd);
+	close(fault->event);
+}
+
+/* Last step of allocation: tell the caller, then let the number lead to @ffile. */
+static int publish(struct soft_ctx *ctx, struct soft_ucmd *ucmd, struct soft_fault_file *ffile,
+		   int fd) REQUIRES(&ctx->lock)
+{
+	struct iommu_fault_alloc *cmd = ucmd->cmd;
+	int err;
+
+	cmd->out_fault_id = ffile->fault->obj.id;
+	cmd->out_fault_fd = (uint32_t)fd;
+	err = soft_ucmd_respond(ucmd);
+	if (err)
+		return err;
+	/* before the number leads to it: from then on it may be closed */
+	ffile->fault->obj.users++;
+	atomic_fetch_add(&ctx->file.refs, 1);
+	err = soft_file_exchange(ctx->file.host, fd, &ffile->file, &ucmd->put_after);
+	if (err) {
+		ffile->fault->obj.users--;
+		atomic_fetch_sub(&ctx->file.refs, 1);
+	}
+	return err;
+}
+
+int soft_fault_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
+{
+	const struct iommu_fault_alloc *cmd = ucmd->cmd;
+	struct soft_fault_file *ffile;
+	struct soft_fault *fault;
+	int fd, err = -ENOMEM;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	fault = soft_object_reserve(ctx, sizeof(*fault), SOFT_FAULT);
+	if (!fault)
+		return -ENOMEM;
+	fd = open_event(fault);
+	if (fd < 0) {
+		soft_object_abort(ctx, &fault->obj);
+		return fd;
+	}
+	ffile = alloc_object(struct soft_fault_file);
+	if (ffile) {
+		ffile->file.ops = &fault_ops;
+		ffile->file.host = ctx->file.host;
+		atomic_init(&ffile->file.refs, 1);
+		ffile->ctx = ctx;
+		ffile->fault = fault;
+		err = publish(ctx, ucmd, ffile, fd);
+	}
+	if (err) {
+		free(ffile);
+		close_event(fault, fd);
+		soft_object_abort(ctx, &fault->obj);
+		return err;
+	}
+	soft_object_finalize(ctx, &fault->obj);
+	return 0;
+}
+
+/* Nobody holds it: no HWPT leads here, so no device has something waiting. */
+void soft_fault_destroy(struct soft_ctx *ctx, struct soft_object *obj)
+{
+	struct soft_fault *fault = container_of(obj, struct soft_fault, obj);
+	struct soft_fault_group *left;
+
+	mutex_lock(&ctx->file.host->fault_lock);
+	left = take_groups(fault, NULL, 0);
+	mutex_unlock(&ctx->file.host->fault_lock);
+	answer_all(left);
+	close(fault->event);
+	free(fault->responses);
+	free(fault);
+}
+
+int soft_hwpt_hold_fault(struct soft_ctx *ctx, struct soft_hwpt *hwpt, uint32_t fault_id)
+{
+	struct soft_object *obj = soft_object_find(ctx, fault_id, SOFT_FAULT);
+
+	if (!obj)
+		return -ENOENT;
+	hwpt->fault = container_of(obj, struct soft_fault, obj);
+	obj->users++;
+	return 0;
+}
+
+void soft_hwpt_put_fault(struct soft_hwpt *hwpt)
+{
+	if (hwpt->fault)
+		hwpt->fault->obj.users--;
+	hwpt->fault = NULL;
+}
+
+/* --- attachments -------------------------------------------------------------------------------
+ */
+
+void soft_device_set_pri(struct soft_device *dev, bool capable)
+{
+	mutex_lock(&dev->host->fault_lock);
+	dev->has_pri = capable;
+	mutex_unlock(&dev->host->fault_lock);
+}
+
+int soft_fault_prepare(struct soft_device *dev, const struct soft_hwpt *hwpt)
+{
+	size_t max = dev->max_handlers ? 2 * dev->max_handlers : 4;
+	struct soft_fault_handler *grown;
+	int err = 0;
+
+	if (!hwpt->fault)
+		return 0;
+	mutex_lock(&dev->host->fault_lock);
+	if (!dev->has_pri) {
+		err = -ENODEV;
+	} else if (dev->num_handlers == dev->max_handlers) {
+		grown = alloc_resize(dev->handlers, max, sizeof(*grown));
+		if (grown) {
+			dev->handlers = grown;
+			dev->max_handlers = max;
+		} else {
+			err = -ENOMEM;
+		}
+	}
+	mutex_unlock(&dev->host->fault_lock);
+	return err;
+}
+
+static struct soft_fault_handler *find_handler(struct soft_device *dev, uint32_t pasid)
+{
+	for (size_t i = 0; i < dev->num_handlers; i++)
+		if (dev->handlers[i].pasid == pasid)
+			return &dev->handlers[i];
+	return NULL;
+}
+
+void soft_fault_switch(struct soft_bound *bound, uint32_t pasid, const struct soft_hwpt *hwpt)
+{
+	struct soft_device *dev = bound->dev;
+	struct soft_fault_group *left = NULL;
+	struct soft_fault_handler *handler;
+
+	mutex_lock(&dev->host->fault_lock);
+	handler = find_handler(dev, pasid);
+	if (handler) {
+		left = take_groups(handler->fault, dev, pasid);
+		*handler = dev->handlers[--dev->num_handlers];
+	}
+	if (hwpt && hwpt->fault)
+		dev->handlers[dev->num_handlers++] =
+			(struct soft_fault_handler){ pasid, bound->obj.id, hwpt->fault };
+	mutex_unlock(&dev->host->fault_lock);
+	answer_all(left);
+}
+
+/* --- what devices report
+ * -------------------------------------------------------------------------- */
+
+static struct iommu_hwpt_pgfault make_record(const struct soft_page_request *req, uint32_t dev_id)
+{
+	bool has_pasid = req->pasid != NST_NO_PASID;
+
+	return (struct iommu_hwpt_pgfault){
+		.flags = (has_pasid ? IOMMU_PGFAULT_FLAGS_PASID_VALID | PGFAULT_FLAGS_NEEDS_PASID
+				    : 0) |
+			 (req->last ? IOMMU_PGFAULT_FLAGS_LAST_PAGE : 0),
+		.dev_id = dev_id,
+		.pasid = has_pasid ? req->pasid : 0,
+		.grpid = req->group,
+		.perm = req->perm,
+		.addr = req->addr,
+	};
+}
+
+static void keep_partial(struct soft_device *dev, const struct soft_page_request *req)
+{
+	struct soft_partial_request **link = &dev->partials, *partial;
+	size_t count = 0;
+
+	for (; *link; link = &(*link)->next)
+		count++;
+	/* without it the group is shorter: the device will ask again for what it misses */
+	partial = count < MAX_PARTIALS ? alloc_object(struct soft_partial_request) : NULL;
+	if (!partial)
+		return;
+	partial->req = *req;
+	*link = partial;
+}
+
+static size_t count_partials(const struct soft_device *dev, uint32_t group)
+{
+	size_t count = 0;
+
+	for (const struct soft_partial_request *p = dev->partials; p; p = p->next)
+		count += p->req.group == group;
+	return count;
+}
+
+/* Drop the partial requests of @req's group; before, if @group, make them its records. */
+static void gather(struct soft_device *dev, const struct soft_page_request *req, uint32_t dev_id,
+		   struct soft_fault_group *group)
+{
+	struct soft_partial_request **link = &dev->partials;
+
+	while (*link) {
+		struct soft_partial_request *partial = *link;
+
+		if (partial->req.group != req->group) {
+			link = &partial->next;
+			continue;
+		}
+		if (group)
+			group->records[group->count++] = make_record(&partial->req, dev_id);
+		*link = partial->next;
+		free(partial);
+	}
+	if (group)
+		group->records[group->count++] = make_record(req, dev_id);
+}
+
+/* The last of a group has come: queue it. False if nobody takes it. */
+static bool queue_group(struct soft_device *dev, const struct soft_page_request *req,
+			soft_page_response_fn *done, void *opaque)
+{
+	uint32_t pasid = req->pasid == NST_NO_PASID ? SOFT_RID_PASID : req->pasid;
+	struct soft_fault_handler *handler = find_handler(dev, pasid);
+	struct soft_fault_group *group = NULL;
+
+	if (handler)
+		group = alloc_array(1, sizeof(*group) + (count_partials(dev, req->group) + 1) *
+								RECORD_BYTES);
+	gather(dev, req, handler ? handler->dev_id : 0, group);
+	if (!group)
+		return false;
+	group->dev = dev;
+	group->pasid = pasid;
+	group->done = done;
+	group->opaque = opaque;
+	append_group(handler->fault, group);
+	return true;
+}
+
+void soft_report_page_request(struct soft_device *dev, const struct soft_page_request *req,
+			      soft_page_response_fn *done, void *opaque)
+{
+	bool answered_later = true;
+
+	mutex_lock(&dev->host->fault_lock);
+	if (req->last)
+		answered_later = queue_group(dev, req, done, opaque);
+	else
+		keep_partial(dev, req);
+	mutex_unlock(&dev->host->fault_lock);
+	if (!answered_later)
+		done(opaque, IOMMUFD_PAGE_RESP_INVALID);
+}
+
+void soft_fault_forget_requests(struct soft_device *dev)
+{
+	mutex_lock(&dev->host->fault_lock);
+	while (dev->partials) {
+		struct soft_partial_request *partial = dev->partials;
+
+		dev->partials = partial->next;
+		free(partial);
+	}
+	mutex_unlock(&dev->host->fault_lock);
+}

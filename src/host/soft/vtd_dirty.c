@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* See vtd_dirty.h. Bitmaps are made with the range, so that a DMA write never allocates. */
+#include "host/soft/vtd_dirty.h"
+
+#include "base/alloc.h"
+
+#include <errno.h>
+
+static uint64_t num_words(const struct mem_range *r)
+{
+	return ((r->last - r->start) >> PAGE_SHIFT_4K) / VTD_DIRTY_WORD_PAGES + 1;
+}
+
+int vtd_dirty_add(struct vtd_dirty *dirty, uint64_t start, uint64_t last)
+{
+	struct mem_range range = { .start = start, .last = last };
+	int err;
+
+	range.owner = alloc_array(num_words(&range), sizeof(vtd_dirty_word));
+	if (!range.owner)
+		return -ENOMEM;
+	err = range_map_insert(&dirty->pages, &range);
+	if (err)
+		free(range.owner);
+	return err;
+}
+
+void vtd_dirty_remove(struct vtd_dirty *dirty, uint64_t start, uint64_t last)
+{
+	size_t i = range_map_lower_bound(&dirty->pages, start);
+
+	while (i < dirty->pages.count && dirty->pages.ranges[i].last <= last) {
+		free(dirty->pages.ranges[i].owner);
+		range_map_remove_at(&dirty->pages, i);
+	}
+}
+
+int vtd_dirty_split(struct vtd_dirty *dirty, uint64_t start)
+{
+	size_t i = range_map_lower_bound(&dirty->pages, start);
+	struct mem_range *left = &dirty->pages.ranges[i], old;
+	int err;
+
+	if (i == dirty->pages.count || left->start >= start)
+		return 0;
+	old = *left;
+	left->last = start - 1;
+	err = vtd_dirty_add(dirty, start, old.last);
+	left = &dirty->pages.ranges[i];
+	if (err) {
+		left->last = old.last;
+		return err;
+	}
+	/* the left one keeps its words, of which the end is not used any more */
+	for (uint64_t at = start; at - 1 != old.last; at += PAGE_SIZE_4K) {
+		uint64_t page = (at - old.start) >> PAGE_SHIFT_4K;
+		const vtd_dirty_word *words = old.owner;
+
+		if (atomic_load_explicit(&words[page / VTD_DIRTY_WORD_PAGES],
+					 memory_order_relaxed) &
+		    BIT64(page % VTD_DIRTY_WORD_PAGES))
+			vtd_dirty_mark(dirty, at);
+	}
+	return 0;
+}
+
+/* A word that is 0 is not written: of a large map most memory was never touched. */
+static void clear_bits(vtd_dirty_word *word, uint64_t bits)
+{
+	uint64_t now = atomic_load_explicit(word, memory_order_relaxed);
+
+	if (now & bits)
+		atomic_store_explicit(word, now & ~bits, memory_order_relaxed);
+}
+
+void vtd_dirty_clear_all(struct vtd_dirty *dirty)
+{
+	for (size_t i = 0; i < dirty->pages.count; i++) {
+		const struct mem_range *r = &dirty->pages.ranges[i];
+		vtd_dirty_word *words = r->owner;
+
+		for (uint64_t w = 0; w < num_words(r); w++)
+			clear_bits(&words[w], UINT64_MAX);
+	}
+}
+
+void vtd_dirty_fini(struct vtd_dirty *dirty)
+{
+	for (size_t i = 0; i < dirty->pages.count; i++)
+		free(dirty->pages.ranges[i].owner);
+	range_map_fini(&dirty->pages);
+}
+
+/* The bits of word @index that belong to pages [first, last] of the range. */
+static uint64_t bits_between(uint64_t index, uint64_t first, uint64_t last)
+{
+	uint64_t low = index * VTD_DIRTY_WORD_PAGES, high = low + VTD_DIRTY_WORD_PAGES - 1;
+
+	if (first > high || last < low)
+		return 0;
+	return GENMASK64((unsigned int)(MIN(last, high) - low),
+			 (unsigned int)(MAX(first, low) - low));
+}
+
+bool vtd_dirty_read(const struct mem_range *range, uint64_t start, uint64_t last, bool clear,
+		    uint64_t first, size_t count, uint64_t *out)
+{
+	uint64_t first_page = (MAX(start, range->start) - range->start) >> PAGE_SHIFT_4K;
+	uint64_t last_page = (MIN(last, range->last) - range->start) >> PAGE_SHIFT_4K;
+	vtd_dirty_word *words = range->owner;
+	uint64_t any = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t bits = bits_between(first + i, first_page, last_page);
+
+		out[i] = atomic_load_explicit(&words[first + i], memory_order_relaxed) & bits;
+		any |= out[i];
+		if (clear)
+			clear_bits(&words[first + i], out[i]);
+	}
+	return any;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The dirty bits of one second stage: which 4 KiB pages were written through it.
+ *
+ * Hardware keeps them in the leaf entries; the second stage of this unit is a range_map,
+ * so they are bitmaps beside it, one per range. A request sets the bit before it writes,
+ * both under dma_lock held shared. Whoever clears bits holds it exclusively and empties
+ * the IOTLB before letting go, because a cached translation may be written through only
+ * while the bit of its page is set. So a write that has finished is always seen, and
+ * after a clear the next one walks again.
+ *
+ * Off, it costs a request one test of a pointer; with the bit set already, a look-up.
+ */
+#ifndef HOST_SOFT_VTD_DIRTY_H
+#define HOST_SOFT_VTD_DIRTY_H
+
+#include "base/range_map.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+typedef _Atomic uint64_t vtd_dirty_word;
+
+enum { VTD_DIRTY_WORD_PAGES = 64 };
+
+/* Changed under vtd_hw_map_begin() only, from when an entry of the unit points to it. */
+struct vtd_dirty {
+	bool enabled;		/* SSADE of the entries: VT-d 4.1 s9.6 Scalable-Mode PASID Table */
+	struct range_map pages; /* owner of each range: its vtd_dirty_word array */
+};
+
+/* Bits for [start, last], whole pages, all clear. -ENOMEM, -EEXIST. */
+NST_MUST_CHECK int vtd_dirty_add(struct vtd_dirty *dirty, uint64_t start, uint64_t last);
+/* Forget the ranges that lie in [start, last]. */
+void vtd_dirty_remove(struct vtd_dirty *dirty, uint64_t start, uint64_t last);
+/* A range that begins before @start, at a page, and reaches it becomes two. -ENOMEM. */
+NST_MUST_CHECK int vtd_dirty_split(struct vtd_dirty *dirty, uint64_t start);
+void vtd_dirty_clear_all(struct vtd_dirty *dirty);
+void vtd_dirty_fini(struct vtd_dirty *dirty);
+
+/*
+ * Words [first, first + count) of @range, of which the bits outside of [start, last] are
+ * left alone and read as 0; @clear them. Returns whether any was set.
+ */
+bool vtd_dirty_read(const struct mem_range *range, uint64_t start, uint64_t last, bool clear,
+		    uint64_t first, size_t count, uint64_t *out);
+
+/* The word and the bit of the page at @address; NULL: not in the second stage. */
+static inline vtd_dirty_word *vtd_dirty_find(const struct vtd_dirty *dirty, uint64_t address,
+					     uint64_t *bit)
+{
+	uint64_t left, page;
+	const struct mem_range *r = range_map_find(&dirty->pages, address, &left);
+
+	if (!r)
+		return NULL;
+	page = (address - r->start) >> PAGE_SHIFT_4K;
+	*bit = BIT64(page % VTD_DIRTY_WORD_PAGES);
+	return (vtd_dirty_word *)r->owner + page / VTD_DIRTY_WORD_PAGES;
+}
+
+static inline void vtd_dirty_mark(const struct vtd_dirty *dirty, uint64_t address)
+{
+	uint64_t bit;
+	vtd_dirty_word *word = vtd_dirty_find(dirty, address, &bit);
+
+	/* looked at first: devices that write the same page do not fight for the line */
+	if (word && !(atomic_load_explicit(word, memory_order_relaxed) & bit))
+		atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+}
+
+/* Where there is no bit, there is none left to set. */
+static inline bool vtd_dirty_is_marked(const struct vtd_dirty *dirty, uint64_t address)
+{
+	uint64_t bit;
+	vtd_dirty_word *word = vtd_dirty_find(dirty, address, &bit);
+
+	return !word || (atomic_load_explicit(word, memory_order_relaxed) & bit);
+}
+
+#endif
