@@ -323,6 +323,23 @@ destroy(iommu, ioas_alloc(iommu))
 
 
 @guest.test
+def a_fault_queue_is_read_through_its_descriptor(scratch):
+    r, report = program(scratch, """
+iommu = os.open("/dev/iommu", os.O_RDWR)
+queue, fd = call(iommu, 0x3b8e, 16)[2:4]            # IOMMU_FAULT_QUEUE_ALLOC
+assert os.read(fd, 40) == b""                       # empty, and it does not wait
+refused(errno.ESPIPE, os.read, fd, 39)
+refused(errno.EINVAL, os.write, fd, bytes(8))       # a response to nothing
+refused(errno.EBUSY, destroy, iommu, queue)
+os.close(fd)
+destroy(iommu, queue)
+call(iommu, 0x3b8e, 16)
+os.close(iommu)                                     # the queue's descriptor still holds it
+""")
+    assert report["objects_at_end"] == {"fault queue": {"live": 1, "unused": 0}}, report
+
+
+@guest.test
 def children_own_nothing_and_break_nothing(scratch):
     _, report = program(scratch, """
 iommu = os.open("/dev/iommu", os.O_RDWR)

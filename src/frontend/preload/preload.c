@@ -259,6 +259,7 @@ static const char *const type_names[SOFT_NUM_OBJECT_TYPES] = {
 	[SOFT_HWPT_PAGING] = "paging HWPT",
 	[SOFT_HWPT_NESTED] = "nested HWPT",
 	[SOFT_BOUND] = "bound device",
+	[SOFT_FAULT] = "fault queue",
 };
 
 static void count_objects(struct soft_ctx *ctx)
@@ -280,17 +281,6 @@ static void count_objects(struct soft_ctx *ctx)
 	mutex_unlock(&ctx->lock);
 }
 
-/* The context that @file is, or that its device is bound to; NULL if there is none. */
-static struct soft_ctx *ctx_of(struct soft_file *file)
-{
-	struct soft_vfio_file *vfile;
-
-	if (soft_file_is_ctx(file))
-		return to_soft_ctx(file);
-	vfile = to_soft_vfio_file(file);
-	return atomic_load_explicit(&vfile->granted, memory_order_acquire) ? vfile->ctx : NULL;
-}
-
 /* Every context once, by whatever descriptors it is reached. */
 static void count_all_objects(struct soft_host *host)
 {
@@ -303,7 +293,7 @@ static void count_all_objects(struct soft_host *host)
 	seen = alloc_array(num_files, sizeof(struct soft_ctx *));
 	for (size_t fd = 0; seen && fd < num_files; fd++) {
 		struct soft_file *file = soft_file_get(host, (int)fd);
-		struct soft_ctx *ctx = file ? ctx_of(file) : NULL;
+		struct soft_ctx *ctx = file ? file->ops->context(file) : NULL;
 		bool is_new = ctx;
 
 		for (size_t i = 0; i < num_seen && is_new; i++)
@@ -456,6 +446,15 @@ int preload_duplicated(int fd, int newfd)
 
 /* --- calls on a descriptor ----------------------------------------------------------------- */
 
+/* A descriptor that an ioctl has made is ours, if its number can be remembered. */
+static void mark_returned(uint32_t fd)
+{
+	if (fd < PRELOAD_MAX_FDS)
+		set_mark((int)fd, MARK_HOST);
+	else
+		log_warn(&preload.log, "descriptor %u is too high to be served", fd);
+}
+
 int preload_ioctl(int fd, unsigned long request, void *arg)
 {
 	struct soft_host *host;
@@ -463,6 +462,8 @@ int preload_ioctl(int fd, unsigned long request, void *arg)
 
 	if (!ret) {
 		ret = preload.front->ops->ioctl(preload.front, fd, request, arg);
+		if (!ret && request == IOMMU_FAULT_QUEUE_ALLOC)
+			mark_returned(((const struct iommu_fault_alloc *)arg)->out_fault_fd);
 		publish(host);
 	}
 	return ret;
