@@ -13,13 +13,13 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "endpoint/endpoint.h"
+#include "host/soft/vtd_report.h"
 #include "pagetable/iotlb.h"
 #include "pagetable/vtd_fs.h"
 #include "spec/vtd_caps.h"
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Classes of the cache: leaves by size, tables by the level of their entries. */
@@ -389,56 +389,6 @@ static struct vtd_fs_request make_request(const struct vtd_hw_entry *entry, uint
 }
 
 /* Something that a cache gave, and that the tables no longer say, was used. */
-/* The first few, then each power of two: a device gone wild cannot flood the log. */
-static bool worth_logging(uint_fast64_t nth)
-{
-	return nth <= 8 || !(nth & (nth - 1));
-}
-
-struct requester_text {
-	char text[40];
-};
-
-static struct requester_text requester(nst_rid rid, uint32_t pasid)
-{
-	struct requester_text out;
-	int n = snprintf(out.text, sizeof(out.text), "device %02x:%02x.%x", rid >> 8, rid >> 3 & 31,
-			 rid & 7);
-
-	if (pasid != NST_NO_PASID)
-		snprintf(out.text + n, sizeof(out.text) - (size_t)n, " PASID %u", pasid);
-	return out;
-}
-
-static void report_stale(struct vtd_hw *hw, nst_rid rid, uint32_t pasid,
-			 const struct vtd_fs_request *req, const char *cache, const char *cached,
-			 const char *now)
-{
-	uint_fast64_t n = atomic_fetch_add(&hw->stale_hits, 1) + 1;
-
-	if (worth_logging(n))
-		log_warn(
-			hw->log,
-			"check: stale %s used (%llu): %s %s iova 0x%llx: the cache says %s, the tables say %s: an invalidation is missing",
-			cache, (unsigned long long)n, requester(rid, pasid).text,
-			req->write ? "write" : "read", (unsigned long long)req->iova, cached, now);
-}
-
-struct result_text {
-	char text[32];
-};
-
-static struct result_text to_text(enum vtd_fault_reason reason, const void *host)
-{
-	struct result_text out;
-
-	if (reason)
-		snprintf(out.text, sizeof(out.text), "fault 0x%x", reason);
-	else
-		snprintf(out.text, sizeof(out.text), "host %p", host);
-	return out;
-}
-
 static bool passed(const struct vtd_fs_leaf *leaf, const struct vtd_fs_position *pos)
 {
 	for (unsigned int i = 0; i < leaf->num_passed; i++)
@@ -471,8 +421,11 @@ static void check_use(struct vtd_hw *hw, nst_rid rid, uint32_t pasid,
 	else
 		stale = now_reason || now.host != host;
 	if (stale)
-		report_stale(hw, rid, pasid, &req, pos ? "paging structure" : "IOTLB entry",
-			     to_text(reason, host).text, to_text(now_reason, now.host).text);
+		vtd_report_stale(hw->log, atomic_fetch_add(&hw->stale_hits, 1) + 1,
+				 &(struct vtd_request_id){ rid, pasid, req.iova, req.write },
+				 pos ? "paging structure" : "IOTLB entry",
+				 (struct vtd_outcome){ reason, host },
+				 (struct vtd_outcome){ now_reason, now.host });
 }
 
 static bool lookup(struct vtd_hw *hw, uint16_t did, uint64_t iova, bool write,
@@ -574,12 +527,9 @@ static enum vtd_fault_reason translate(struct vtd_hw *hw, nst_rid rid, uint32_t 
 static void report_fault(struct vtd_hw *hw, nst_rid rid, uint32_t pasid, uint64_t iova, bool write,
 			 enum vtd_fault_reason reason)
 {
-	uint_fast64_t n = atomic_fetch_add(&hw->faults, 1) + 1;
+	struct vtd_request_id id = { rid, pasid, iova, write };
 
-	if (worth_logging(n))
-		log_warn(hw->log, "soft: DMA fault (%llu): %s %s iova 0x%llx: reason 0x%x",
-			 (unsigned long long)n, requester(rid, pasid).text,
-			 write ? "write" : "read", (unsigned long long)iova, reason);
+	vtd_report_fault(hw->log, atomic_fetch_add(&hw->faults, 1) + 1, &id, reason);
 }
 
 int vtd_hw_dma(struct vtd_hw *hw, nst_rid rid, const struct endpoint_dma_request *req)
