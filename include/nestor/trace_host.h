@@ -35,6 +35,13 @@ NST_MUST_CHECK NST_API int nst_host_trace_create(struct nst_host *inner,
 						 const struct nst_trace_config *config,
 						 struct nst_host **out);
 
+/**
+ * nst_trace_write_fd() - a @write that puts each record and a newline into a descriptor,
+ * in one system call; @opaque points to it, an int. A record that cannot be written, to a
+ * full disk say, is lost.
+ */
+NST_API void nst_trace_write_fd(void *opaque, const char *record);
+
 #ifdef __cplusplus
 }
 #endif

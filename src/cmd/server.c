@@ -109,8 +109,8 @@ static int make_host(struct server *s, const struct run_options *o, const struct
 {
 	struct nst_soft_config config = { .log = log, .check = o->check };
 	struct nst_trace_config trace = {
-		.write = trace_file_write,
-		.opaque = &s->trace,
+		.write = nst_trace_write_fd,
+		.opaque = &s->trace.fd,
 		.json = s->trace.json,
 	};
 	int ret = nst_host_soft_create(&config, &s->host);

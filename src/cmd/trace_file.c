@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 int trace_file_open(const char *path, struct trace_file *out)
@@ -29,14 +28,4 @@ void trace_file_close(struct trace_file *file)
 	if (file->fd >= 0)
 		close(file->fd);
 	file->fd = -1;
-}
-
-/* A record that cannot be written, to a full disk say, is lost. */
-void trace_file_write(void *opaque, const char *record)
-{
-	const struct trace_file *file = opaque;
-	struct iovec parts[] = { { (void *)record, strlen(record) }, { (void *)"\n", 1 } };
-
-	if (writev(file->fd, parts, 2) < 0)
-		return;
 }

@@ -13,7 +13,5 @@ struct trace_file {
 /* @path NULL: no trace. -1, or the status to exit with, the user having been told. */
 int trace_file_open(const char *path, struct trace_file *out);
 void trace_file_close(struct trace_file *file);
-/* For struct nst_trace_config; @opaque is the trace_file. */
-void trace_file_write(void *opaque, const char *record);
 
 #endif

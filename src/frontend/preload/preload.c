@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 enum { MARK_NONE, MARK_HOST, MARK_PLACEHOLDER };
@@ -166,19 +165,11 @@ static int add_devices(struct nst_host *host, const struct preload_session *sess
 	return 0;
 }
 
-/* Into a descriptor of the launcher's; a record that cannot be written is lost. */
-static void write_record(void *opaque, const char *record)
-{
-	struct iovec parts[] = { { (void *)record, strlen(record) }, { (void *)"\n", 1 } };
-
-	if (writev(preload.session->trace_fd, parts, 2) < 0)
-		return;
-}
-
 static int make_front(struct nst_host *host, struct nst_host **out)
 {
 	struct nst_trace_config config = {
-		.write = write_record,
+		.write = nst_trace_write_fd,
+		.opaque = &preload.session->trace_fd,
 		.json = preload.session->trace_json,
 	};
 

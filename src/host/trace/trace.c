@@ -327,6 +327,14 @@ static const struct nst_host_ops trace_ops = {
 	.destroy = trace_destroy,
 };
 
+void nst_trace_write_fd(void *opaque, const char *record)
+{
+	struct iovec parts[] = { { (void *)record, strlen(record) }, { (void *)"\n", 1 } };
+
+	if (writev(*(const int *)opaque, parts, 2) < 0)
+		return;
+}
+
 int nst_host_trace_create(struct nst_host *inner, const struct nst_trace_config *config,
 			  struct nst_host **out)
 {
