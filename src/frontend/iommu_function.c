@@ -11,6 +11,7 @@
 #include "base/endian.h"
 #include "base/log.h"
 #include "endpoint/pci_config.h"
+#include "vtd/regs.h"
 
 #include <errno.h>
 #include <linux/pci_regs.h>
@@ -82,7 +83,8 @@ static void probe_done(void *opaque, int err, const void *data, size_t size)
 
 static void probe_shared_memory(struct iommu_function *f)
 {
-	uint64_t rtaddr = nst_viommu_mmio_read(f->viommu, 0x20, 8) & ~(PAGE_SIZE_4K - 1);
+	uint64_t rtaddr = nst_viommu_mmio_read(f->viommu, VTD_OFFSET_RTADDR, 8) &
+			  ~(PAGE_SIZE_4K - 1);
 
 	f->asked = true;
 	f->probe_gpa.v = rtaddr;
@@ -113,7 +115,6 @@ static int region_write(void *opaque, unsigned int region, uint64_t offset, cons
 			size_t size)
 {
 	struct iommu_function *f = opaque;
-	enum { GCMD = 0x18 };
 
 	if (region == VFIO_PCI_CONFIG_REGION_INDEX) {
 		config_write(f, offset, buf, size);
@@ -121,7 +122,8 @@ static int region_write(void *opaque, unsigned int region, uint64_t offset, cons
 	}
 	if (size > 8)
 		return -EINVAL;
-	if (offset == GCMD && !f->asked) /* the guest's driver is at work: the root is there */
+	if (offset == VTD_OFFSET_GCMD &&
+	    !f->asked) /* the guest's driver is at work: the root is there */
 		probe_shared_memory(f);
 	nst_viommu_mmio_write(f->viommu, offset, (unsigned int)size,
 			      le_load(buf, (unsigned int)size));

@@ -63,6 +63,12 @@ enum vtd_reg {
 		VTD_NUM_REGS,
 };
 
+enum vtd_reg_offset {
+#define VTD_REG_OFFSET(name, offset, ...) VTD_OFFSET_##name = (offset),
+	VTD_REGISTERS(VTD_REG_OFFSET)
+#undef VTD_REG_OFFSET
+};
+
 /* What a write sets off; one bit each, in the order in which they are carried out. */
 enum vtd_hook {
 	VTD_HOOK_NONE = 0,
