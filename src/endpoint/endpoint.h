@@ -25,9 +25,52 @@ struct endpoint;
 struct endpoint_dma_request {
 	nst_iova iova;
 	uint32_t pasid;
-	bool write; /* the device writes memory */
+	bool write;	 /* the device writes memory */
+	bool privileged; /* Privileged Mode Requested; needs a PASID */
+	/*
+	 * AT = translated: @iova is what a translation reply said. @untranslated is the address
+	 * that was asked for then: no bus carries it, the IOMMU sanitizer compares.
+	 */
+	bool translated;
+	nst_iova untranslated;
 	void *buf;
 	size_t size;
+};
+
+/* PCIe 6.0 s10.2 ATS Translation Services: a request for one page, and its completion. */
+struct endpoint_ats_request {
+	nst_iova iova;
+	uint32_t pasid;
+	bool write; /* the No Write flag is off */
+	bool privileged;
+};
+
+struct endpoint_ats_reply {
+	nst_iova translated; /* of the first byte of the page that @iova is in */
+	uint64_t size;	     /* of the page, bytes, a power of two >= 4096 */
+	bool read, write;    /* neither: the device may ask for the page (PRI) */
+};
+
+/* PCIe 6.0 s10.4.1 Page Request Message. Group indices have 9 bits. */
+struct endpoint_page_request {
+	nst_iova iova; /* of the page */
+	uint32_t pasid;
+	unsigned int group;
+	bool read, write, execute, privileged;
+	bool last; /* of its group */
+};
+
+/* PCIe 6.0 s10.4.2 PRG Response Message. */
+enum endpoint_page_response_code {
+	ENDPOINT_PAGE_SUCCESS = 0,
+	ENDPOINT_PAGE_INVALID = 1,
+	ENDPOINT_PAGE_FAILURE = 15,
+};
+
+struct endpoint_page_response {
+	uint32_t pasid;
+	unsigned int group;
+	enum endpoint_page_response_code code;
 };
 
 /* What the software host gives an endpoint. Embedded in the host's own device object. */
@@ -39,6 +82,11 @@ struct endpoint_bus_ops {
 	/* 0; -EFAULT: a translation fault or an address that is not there. Any thread. Part of
 	 * the buffer may have been transferred before a fault, as on a real bus. */
 	int (*dma)(struct endpoint_bus *bus, const struct endpoint_dma_request *req);
+	/* 0, or -EFAULT: the translation agent refuses the device. Any thread. */
+	int (*translate)(struct endpoint_bus *bus, const struct endpoint_ats_request *req,
+			 struct endpoint_ats_reply *reply);
+	/* The answer comes to ops->page_response(), perhaps before this returns. Any thread. */
+	void (*page_request)(struct endpoint_bus *bus, const struct endpoint_page_request *req);
 	/* Raise MSI or MSI-X vector @vector, whichever the driver enabled. Any thread. */
 	void (*interrupt)(struct endpoint_bus *bus, unsigned int vector);
 	/* Have ops->run() called soon on the device thread. Never blocks. Any thread. */
@@ -53,6 +101,16 @@ struct endpoint_ops {
 	void (*bar_write)(struct endpoint *ep, unsigned int bar, uint64_t offset, unsigned int size,
 			  uint64_t value);
 	void (*run)(struct endpoint *ep);
+	/*
+	 * An ATS Invalidate Request: forget what was translated for @pasid (NST_NO_PASID: for
+	 * requests without one) in [iova, last], and come back when no request that used it is
+	 * on its way. Any thread, under locks of the host, so it must neither start DMA nor
+	 * call the bus; but the endpoint may hold the lock it needs over translate() and dma().
+	 * NULL if the device has no ATS capability.
+	 */
+	void (*ats_invalidate)(struct endpoint *ep, uint32_t pasid, nst_iova iova, nst_iova last);
+	/* The answer to a group of page requests. Any thread, as ats_invalidate(). NULL: no PRI. */
+	void (*page_response)(struct endpoint *ep, const struct endpoint_page_response *resp);
 	/* Conventional or function-level reset: back to power-on; no DMA after it returns. Resets
 	 * the configuration space too: who must keep it (VFIO's reset) saves and restores it. */
 	void (*reset)(struct endpoint *ep);

@@ -57,7 +57,11 @@ static void bus_kick(struct endpoint_bus *bus)
 	pthread_mutex_unlock(&r->lock);
 }
 
-static const struct endpoint_bus_ops bus_ops = { bus_dma, bus_interrupt, bus_kick };
+static const struct endpoint_bus_ops bus_ops = {
+	.dma = bus_dma,
+	.interrupt = bus_interrupt,
+	.kick = bus_kick,
+};
 
 static void *device_thread(void *arg)
 {

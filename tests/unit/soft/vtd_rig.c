@@ -124,7 +124,9 @@ void rig_add_s2(struct rig *rig, uint64_t gpa, uint64_t size, void *host, unsign
 int rig_dma_as(struct rig *rig, nst_rid rid, uint32_t pasid, bool write, uint64_t iova, void *buf,
 	       size_t size)
 {
-	struct endpoint_dma_request req = { { iova }, pasid, write, buf, size };
+	struct endpoint_dma_request req = {
+		.iova = { iova }, .pasid = pasid, .write = write, .buf = buf, .size = size,
+	};
 
 	return vtd_hw_dma(rig->hw, rid, &req);
 }
