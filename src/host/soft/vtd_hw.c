@@ -13,7 +13,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "endpoint/endpoint.h"
-#include "host/soft/vtd_report.h"
+#include "host/soft/dma_report.h"
 #include "pagetable/iotlb.h"
 #include "pagetable/vtd_fs.h"
 #include "spec/vtd_caps.h"
@@ -421,11 +421,11 @@ static void check_use(struct vtd_hw *hw, nst_rid rid, uint32_t pasid,
 	else
 		stale = now_reason || now.host != host;
 	if (stale)
-		vtd_report_stale(hw->log, atomic_fetch_add(&hw->stale_hits, 1) + 1,
-				 &(struct vtd_request_id){ rid, pasid, req.iova, req.write },
+		dma_report_stale(hw->log, atomic_fetch_add(&hw->stale_hits, 1) + 1,
+				 &(struct dma_request_id){ rid, pasid, req.iova, req.write },
 				 pos ? "paging structure" : "IOTLB entry",
-				 (struct vtd_outcome){ reason, host },
-				 (struct vtd_outcome){ now_reason, now.host });
+				 (struct dma_outcome){ reason, host },
+				 (struct dma_outcome){ now_reason, now.host });
 }
 
 static bool lookup(struct vtd_hw *hw, uint16_t did, uint64_t iova, bool write,
@@ -527,9 +527,9 @@ static enum vtd_fault_reason translate(struct vtd_hw *hw, nst_rid rid, uint32_t 
 static void report_fault(struct vtd_hw *hw, nst_rid rid, uint32_t pasid, uint64_t iova, bool write,
 			 enum vtd_fault_reason reason)
 {
-	struct vtd_request_id id = { rid, pasid, iova, write };
+	struct dma_request_id id = { rid, pasid, iova, write };
 
-	vtd_report_fault(hw->log, atomic_fetch_add(&hw->faults, 1) + 1, &id, reason);
+	dma_report_fault(hw->log, atomic_fetch_add(&hw->faults, 1) + 1, &id, reason);
 }
 
 int vtd_hw_dma(struct vtd_hw *hw, nst_rid rid, const struct endpoint_dma_request *req)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* See vtd_report.h. */
-#include "host/soft/vtd_report.h"
+/* See dma_report.h. */
+#include "host/soft/dma_report.h"
 
 #include "base/log.h"
 
@@ -15,7 +15,7 @@ static bool worth_logging(uint64_t nth)
 	return nth <= 8 || !(nth & (nth - 1));
 }
 
-static struct text requester(const struct vtd_request_id *id)
+static struct text requester(const struct dma_request_id *id)
 {
 	struct text out;
 	int n = snprintf(out.text, sizeof(out.text), "device %02x:%02x.%x", id->rid >> 8,
@@ -26,7 +26,7 @@ static struct text requester(const struct vtd_request_id *id)
 	return out;
 }
 
-static struct text to_text(struct vtd_outcome outcome)
+static struct text to_text(struct dma_outcome outcome)
 {
 	struct text out;
 
@@ -37,8 +37,8 @@ static struct text to_text(struct vtd_outcome outcome)
 	return out;
 }
 
-void vtd_report_fault(const struct nst_log *log, uint64_t nth, const struct vtd_request_id *id,
-		      enum vtd_fault_reason reason)
+void dma_report_fault(const struct nst_log *log, uint64_t nth, const struct dma_request_id *id,
+		      unsigned int reason)
 {
 	if (worth_logging(nth))
 		log_warn(log, "soft: DMA fault (%llu): %s %s iova 0x%llx: reason 0x%x",
@@ -46,8 +46,8 @@ void vtd_report_fault(const struct nst_log *log, uint64_t nth, const struct vtd_
 			 (unsigned long long)id->iova, reason);
 }
 
-void vtd_report_stale(const struct nst_log *log, uint64_t nth, const struct vtd_request_id *id,
-		      const char *cache, struct vtd_outcome cached, struct vtd_outcome now)
+void dma_report_stale(const struct nst_log *log, uint64_t nth, const struct dma_request_id *id,
+		      const char *cache, struct dma_outcome cached, struct dma_outcome now)
 {
 	if (worth_logging(nth))
 		log_warn(
