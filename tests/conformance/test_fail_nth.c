@@ -82,9 +82,9 @@ static void build(struct scene *s)
 
 static int set_dirty(struct rig *rig, uint32_t id)
 {
-	struct iommu_hwpt_set_dirty_tracking cmd = {
-		.size = sizeof(cmd), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE, .hwpt_id = id
-	};
+	struct iommu_hwpt_set_dirty_tracking cmd = { .size = sizeof(cmd),
+						     .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+						     .hwpt_id = id };
 
 	return iommufd(rig, IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd);
 }
@@ -135,23 +135,11 @@ static void connect_device(struct scene *s)
 	assert_int_equal(value, 0x1234);
 }
 
-/* How many domain ids are taken, the two reserved ones aside. */
-static int dids_in_use(struct nst_host *host)
-{
-	struct soft_host *soft = to_soft_host(host);
-	int count = -SOFT_FIRST_DID;
-
-	mutex_lock(&soft->did_lock);
-	for (size_t i = 0; i < ARRAY_SIZE(soft->dids); i++)
-		count += __builtin_popcountll(soft->dids[i]);
-	mutex_unlock(&soft->did_lock);
-	return count;
-}
-
 /* Every hold is given back: each object goes in one try. */
 static void take_down(struct scene *s)
 {
 	struct rig *rig = &s->rig;
+	struct soft_iommu *iommu = to_soft_host(rig->host)->iommu;
 	struct iommu_iova_range got[4];
 
 	ok(detach(rig));
@@ -165,7 +153,7 @@ static void take_down(struct scene *s)
 	ok(destroy(rig, s->ioas));
 	ok(destroy(rig, s->other));
 	assert_int_equal(ioas_alloc(rig), 2); /* no id was lost */
-	assert_int_equal(dids_in_use(rig->host), 0);
+	assert_int_equal(iommu->ops->tags_in_use(iommu), 0);
 }
 
 static void everything(void **state)

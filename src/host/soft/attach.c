@@ -3,13 +3,10 @@
  * What a device is attached to, per PASID: attach, replace, detach.
  *
  * Every change prepares all that can fail - the new HWPT, the reserved ranges in its
- * IOAS, room to remember the attachment, a domain id - then writes the entry of the
+ * IOAS, room to remember the attachment - then lets the driver write the entry of the
  * translation unit, which either succeeds or changes nothing, and only then lets go of
  * the old HWPT. So a failed replace leaves everything as it was. (Linux 7.2 forgets the
  * device's reserved ranges when a replace inside one IOAS fails; that is not imitated.)
- *
- * As the driver does, the caches are flushed for the domain id that an entry had after
- * the entry has changed and before the id can be used again.
  *
  * Source: Linux 7.2 drivers/iommu/iommufd/device.c, drivers/iommu/iommu.c,
  * drivers/vfio/iommufd.c.
@@ -17,10 +14,6 @@
 #include "host/soft/soft.h"
 
 #include <errno.h>
-
-/* The interrupt window of x86, which no DMA mapping may cover. */
-#define MSI_WINDOW_START 0xfee00000ULL
-#define MSI_WINDOW_LAST 0xfeefffffULL
 
 static struct soft_attachment *find_attachment(const struct soft_bound *bound, uint32_t pasid)
 {
@@ -30,9 +23,9 @@ static struct soft_attachment *find_attachment(const struct soft_bound *bound, u
 	return NULL;
 }
 
-static uint32_t unit_pasid(uint32_t pasid)
+static const struct soft_iommu_ops *iommu_ops(const struct soft_bound *bound)
 {
-	return pasid == SOFT_RID_PASID ? NST_NO_PASID : pasid;
+	return bound->dev->host->iommu->ops;
 }
 
 /* Of a device without the PASID capability the kernel accepts every PASID and does nothing. */
@@ -63,7 +56,9 @@ static int check_pasid_rules(const struct soft_bound *bound, uint32_t pasid,
 /* Keep the interrupt window out of the IOAS that the RID's requests go to. */
 static int reserve_window(struct soft_ioas *ioas, const struct soft_bound *bound)
 {
-	return soft_ioas_reserve(ioas, MSI_WINDOW_START, MSI_WINDOW_LAST, bound);
+	const struct soft_iommu_ops *ops = iommu_ops(bound);
+
+	return soft_ioas_reserve(ioas, ops->window_start, ops->window_last, bound);
 }
 
 static struct soft_ioas *ioas_of(struct soft_hwpt *hwpt)
@@ -75,22 +70,11 @@ static struct soft_ioas *ioas_of(struct soft_hwpt *hwpt)
 
 static int program(struct soft_bound *bound, uint32_t pasid, struct soft_hwpt *hwpt)
 {
-	struct soft_host *host = bound->dev->host;
-	struct vtd_hw_entry entry;
 	int err = soft_fault_prepare(bound->dev, hwpt);
 
 	if (!err)
-		err = soft_hwpt_make_entry(host, hwpt, &entry);
-	if (err)
-		return err;
-	err = soft_hwpt_get_did(host, hwpt);
-	if (err)
-		return err;
-	entry.did = hwpt->did;
-	err = vtd_hw_set_entry(host->vtd, bound->dev->rid, unit_pasid(pasid), &entry);
-	if (err)
-		soft_hwpt_put_did(host, hwpt);
-	else
+		err = iommu_ops(bound)->attach(bound, pasid, hwpt);
+	if (!err)
 		soft_fault_switch(bound, pasid, hwpt);
 	return err;
 }
@@ -98,20 +82,13 @@ static int program(struct soft_bound *bound, uint32_t pasid, struct soft_hwpt *h
 /* No entry carries this attachment any more: empty the caches of what it left there. */
 static void forget(struct soft_bound *bound, const struct soft_attachment *old)
 {
-	struct soft_host *host = bound->dev->host;
-
-	if (!old->programmed)
-		return;
-	vtd_hw_flush_domain(host->vtd, old->hwpt->did);
-	soft_hwpt_put_did(host, old->hwpt);
+	if (old->programmed)
+		iommu_ops(bound)->forget(bound, old->pasid, old->hwpt);
 }
 
 static void block(struct soft_bound *bound, uint32_t pasid)
 {
-	struct soft_device *dev = bound->dev;
-
-	if (vtd_hw_set_entry(dev->host->vtd, dev->rid, unit_pasid(pasid), NULL))
-		log_error(dev->host->log, "an entry could not be cleared");
+	iommu_ops(bound)->detach(bound, pasid);
 	soft_fault_switch(bound, pasid, NULL);
 }
 
@@ -243,7 +220,7 @@ static int make_auto_domain(struct soft_ctx *ctx, struct soft_bound *bound, stru
 			return err;
 		soft_ioas_unreserve(ioas, bound);
 	}
-	err = soft_hwpt_paging_alloc(ctx, ioas, 0, &paging);
+	err = soft_hwpt_paging_alloc(ctx, bound->dev, ioas, 0, &paging);
 	if (err)
 		return err;
 	paging->auto_domain = true;

@@ -23,7 +23,7 @@ static int bus_dma(struct endpoint_bus *bus, const struct endpoint_dma_request *
 {
 	struct soft_device *dev = to_device(bus);
 
-	return vtd_hw_dma(dev->host->vtd, dev->rid, req);
+	return dev->host->iommu->ops->dma(dev, req);
 }
 
 static void bus_interrupt(struct endpoint_bus *bus, unsigned int vector)

@@ -61,7 +61,7 @@ int soft_hwpt_set_dirty_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 {
 	const struct iommu_hwpt_set_dirty_tracking *cmd = ucmd->cmd;
 	bool enable = cmd->flags & IOMMU_HWPT_DIRTY_TRACKING_ENABLE;
-	struct vtd_hw *vtd = ctx->file.host->vtd;
+	struct soft_iommu *iommu = ctx->file.host->iommu;
 	struct soft_hwpt_paging *paging;
 
 	if (cmd->flags & ~(uint32_t)IOMMU_HWPT_DIRTY_TRACKING_ENABLE)
@@ -71,12 +71,12 @@ int soft_hwpt_set_dirty_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 		return -ENOENT;
 	if (!paging->dirty_tracking)
 		return -EOPNOTSUPP;
-	vtd_hw_map_begin(vtd);
+	iommu->ops->map_begin(iommu);
 	if (enable)
 		vtd_dirty_clear_all(&paging->dirty);
 	paging->dirty.enabled = enable;
 	/* translations that were cached before know nothing of the bits */
-	vtd_hw_map_end(vtd, enable);
+	iommu->ops->map_end(iommu, enable);
 	return 0;
 }
 
@@ -135,7 +135,7 @@ static void report_page(struct window *w, const struct iommu_hwpt_get_dirty_bitm
 		set_bit_in_window(w, bit);
 }
 
-static void read_range(struct vtd_hw *vtd, const struct mem_range *range,
+static void read_range(struct soft_iommu *iommu, const struct mem_range *range,
 		       const struct iommu_hwpt_get_dirty_bitmap *cmd, struct window *w)
 {
 	uint64_t last = MIN(cmd->iova + (cmd->length - 1), range->last);
@@ -148,9 +148,9 @@ static void read_range(struct vtd_hw *vtd, const struct mem_range *range,
 		size_t count = MIN(end - word, (uint64_t)WORDS_AT_ONCE);
 		bool any;
 
-		vtd_hw_map_begin(vtd);
+		iommu->ops->map_begin(iommu);
 		any = vtd_dirty_read(range, cmd->iova, last, clear, word, count, words);
-		vtd_hw_map_end(vtd, any && clear);
+		iommu->ops->map_end(iommu, any && clear);
 		for (size_t i = 0; any && i < count; i++)
 			for (uint64_t bits = words[i]; bits; bits &= bits - 1) {
 				uint64_t page = (word + i) * VTD_DIRTY_WORD_PAGES +
@@ -198,7 +198,7 @@ int soft_hwpt_get_dirty_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 
 		if (range->start > cmd->iova + (cmd->length - 1))
 			break;
-		read_range(ctx->file.host->vtd, range, cmd, &window);
+		read_range(ctx->file.host->iommu, range, cmd, &window);
 	}
 	flush_window(&window);
 	if (window.lost)

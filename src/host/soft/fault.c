@@ -422,7 +422,7 @@ int soft_fault_prepare(struct soft_device *dev, const struct soft_hwpt *hwpt)
 	if (!hwpt->fault)
 		return 0;
 	mutex_lock(&dev->host->fault_lock);
-	if (!dev->has_pri) {
+	if (!dev->has_pri && dev->host->iommu->ops->faults_need_pri) {
 		err = -ENODEV;
 	} else if (dev->num_handlers == dev->max_handlers) {
 		grown = alloc_resize(dev->handlers, max, sizeof(*grown));

@@ -287,9 +287,8 @@ static void host_destroy(struct nst_host *base)
 	for (size_t i = 0; i < num_devices; i++)
 		soft_device_destroy(devices[i]);
 	free(devices);
-	vtd_hw_destroy(host->vtd);
+	host->iommu->ops->destroy(host->iommu);
 	mutex_fini(&host->fault_lock);
-	mutex_fini(&host->did_lock);
 	mutex_fini(&host->lock);
 	free(host);
 }
@@ -314,7 +313,7 @@ int nst_host_soft_create(const struct nst_soft_config *config, struct nst_host *
 
 	if (!host)
 		return -ENOMEM;
-	err = vtd_hw_create(config, &host->vtd);
+	err = soft_vtd_create(config, &host->iommu);
 	if (err) {
 		free(host);
 		return err;
@@ -323,11 +322,7 @@ int nst_host_soft_create(const struct nst_soft_config *config, struct nst_host *
 	host->log = config->log;
 	host->synchronous = config->synchronous;
 	mutex_init(&host->lock);
-	mutex_init(&host->did_lock);
 	mutex_init(&host->fault_lock);
-	mutex_lock(&host->did_lock);
-	host->dids[0] = BIT64(SOFT_FIRST_DID) - 1;
-	mutex_unlock(&host->did_lock);
 	*out = &host->base;
 	return 0;
 }
@@ -413,7 +408,7 @@ void nst_soft_get_stats(struct nst_host *base, struct nst_soft_stats *stats)
 	struct soft_host *host = to_soft_host(base);
 	struct nst_soft_stats got = { 0 };
 
-	vtd_hw_get_stats(host->vtd, &got);
+	host->iommu->ops->get_stats(host->iommu, &got);
 	got.nested_hwpts = atomic_load(&host->nested_hwpts);
 	got.invalidate_calls = atomic_load(&host->invalidate_calls);
 	got.invalidate_entries = atomic_load(&host->invalidate_entries);
@@ -422,5 +417,7 @@ void nst_soft_get_stats(struct nst_host *base, struct nst_soft_stats *stats)
 
 void nst_soft_drop_invalidation(struct nst_host *base, uint64_t after_dma_write_bytes)
 {
-	vtd_hw_drop_invalidation(to_soft_host(base)->vtd, after_dma_write_bytes);
+	struct soft_iommu *iommu = to_soft_host(base)->iommu;
+
+	iommu->ops->drop_invalidation(iommu, after_dma_write_bytes);
 }

@@ -8,9 +8,9 @@
 #include <errno.h>
 
 /* Our answer to the caller's buffer: cut off at its end, or zeros up to it. */
-static int copy_data(const struct iommu_hw_info *cmd, const struct iommu_hw_info_vtd *info)
+static int copy_data(const struct iommu_hw_info *cmd, const union soft_hw_info *info, size_t size)
 {
-	size_t common = MIN(cmd->data_len, sizeof(*info));
+	size_t common = MIN(cmd->data_len, size);
 
 	if (soft_copy_to_user(soft_user_ptr(cmd->data_uptr), info, common))
 		return -EFAULT;
@@ -21,7 +21,7 @@ static uint64_t capabilities(const struct soft_device *dev)
 {
 	uint64_t caps = 0;
 
-	if (soft_vtd_has_dirty_tracking(dev->host))
+	if (dev->host->iommu->ops->has_dirty_tracking(dev))
 		caps |= IOMMU_HW_CAP_DIRTY_TRACKING;
 	if (dev->pasid_exec)
 		caps |= IOMMU_HW_CAP_PCI_PASID_EXEC;
@@ -36,7 +36,8 @@ int soft_hw_info_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 {
 	struct iommu_hw_info *cmd = ucmd->cmd;
 	const struct soft_device *dev;
-	struct iommu_hw_info_vtd info = { .flags = IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 };
+	struct soft_iommu *iommu = ctx->file.host->iommu;
+	union soft_hw_info info = { 0 };
 
 	if ((cmd->flags & ~(uint32_t)IOMMU_HW_INFO_FLAG_INPUT_TYPE) || cmd->__reserved[0] ||
 	    cmd->__reserved[1] || cmd->__reserved[2])
@@ -46,14 +47,13 @@ int soft_hw_info_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 		return -ENOENT;
 	if ((cmd->flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE) &&
 	    cmd->in_data_type != IOMMU_HW_INFO_TYPE_DEFAULT &&
-	    cmd->in_data_type != IOMMU_HW_INFO_TYPE_INTEL_VTD)
+	    cmd->in_data_type != iommu->ops->hw_info_type)
 		return -EOPNOTSUPP;
-	info.cap_reg = vtd_hw_cap(dev->host->vtd);
-	info.ecap_reg = vtd_hw_ecap(dev->host->vtd);
-	if (copy_data(cmd, &info))
+	iommu->ops->hw_info(iommu, &info);
+	if (copy_data(cmd, &info, iommu->ops->hw_info_size))
 		return -EFAULT;
-	cmd->data_len = sizeof(info);
-	cmd->out_data_type = IOMMU_HW_INFO_TYPE_INTEL_VTD;
+	cmd->data_len = iommu->ops->hw_info_size;
+	cmd->out_data_type = iommu->ops->hw_info_type;
 	cmd->out_max_pasid_log2 = (uint8_t)dev->max_pasid_lg2;
 	cmd->out_capabilities = capabilities(dev);
 	return soft_ucmd_respond(ucmd);

@@ -17,9 +17,18 @@
 #define MAX_IOVA_ALIGNMENT (2ULL << 20)
 #define MAP_FLAGS (IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE)
 
-static struct vtd_hw *vtd_of(const struct soft_ctx *ctx)
+static void map_begin(struct soft_ctx *ctx)
 {
-	return ctx->file.host->vtd;
+	struct soft_iommu *iommu = ctx->file.host->iommu;
+
+	iommu->ops->map_begin(iommu);
+}
+
+static void map_end(struct soft_ctx *ctx, bool flush)
+{
+	struct soft_iommu *iommu = ctx->file.host->iommu;
+
+	iommu->ops->map_end(iommu, flush);
 }
 
 static unsigned int flags_to_perm(uint32_t flags)
@@ -29,16 +38,6 @@ static unsigned int flags_to_perm(uint32_t flags)
 }
 
 /* --- domains -------------------------------------------------------------------------- */
-
-/*
- * What the driver says to a mapping. VT-d: a nesting parent takes no read-only one,
- * because the hardware would still write accessed/dirty bits (erratum 772415, which
- * the driver reports for every unit).
- */
-static int domain_accepts(const struct soft_hwpt_paging *domain, unsigned int perm)
-{
-	return domain->nest_parent && !(perm & RANGE_WRITE) ? -EINVAL : 0;
-}
 
 static int populate_area(const struct mem_range *area)
 {
@@ -52,7 +51,7 @@ static int fill_domain(const struct soft_ioas *ioas, struct soft_hwpt_paging *do
 		int err = ioas->domains ? 0 : populate_area(area);
 
 		if (!err)
-			err = domain_accepts(domain, area->perm);
+			err = domain->iommu->ops->check_map(domain, area->perm);
 		/* no entry of the unit shows this domain yet */
 		if (!err && domain->dirty_tracking)
 			err = vtd_dirty_add(&domain->dirty, area->start, area->last);
@@ -199,11 +198,11 @@ static void remove_area(struct soft_ctx *ctx, struct soft_ioas *ioas, size_t ind
 {
 	struct soft_pages *pages = ioas->areas.ranges[index].owner;
 
-	vtd_hw_map_begin(vtd_of(ctx));
+	map_begin(ctx);
 	soft_dirty_remove_area(ioas, ioas->areas.ranges[index].start,
 			       ioas->areas.ranges[index].last);
 	range_map_remove_at(&ioas->areas, index);
-	vtd_hw_map_end(vtd_of(ctx), flush);
+	map_end(ctx, flush);
 	/* only now: a device may have been reading through the area */
 	soft_pages_put(pages);
 }
@@ -222,18 +221,18 @@ static int add_area(struct soft_ctx *ctx, struct soft_ioas *ioas, const struct s
 	if (ioas->domains) {
 		err = populate_area(&area);
 		for (struct soft_hwpt_paging *d = ioas->domains; d && !err; d = d->next_domain)
-			err = domain_accepts(d, perm);
+			err = d->iommu->ops->check_map(d, perm);
 		if (err)
 			return err;
 	}
-	vtd_hw_map_begin(vtd_of(ctx));
+	map_begin(ctx);
 	err = soft_dirty_add_area(ioas, area.start, area.last);
 	if (!err) {
 		err = range_map_insert(&ioas->areas, &area);
 		if (err)
 			soft_dirty_remove_area(ioas, area.start, area.last);
 	}
-	vtd_hw_map_end(vtd_of(ctx), false);
+	map_end(ctx, false);
 	if (!err)
 		soft_pages_get(piece->pages);
 	return err;
@@ -460,7 +459,7 @@ int soft_ioas_copy_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 	return respond_or_unmap(ctx, ucmd, dst, iova, cmd->length);
 }
 
-/* Between vtd_hw_map_begin() and _end(). Devices notice nothing: both halves are as before. */
+/* Between map_begin() and map_end(). Devices notice nothing: both halves are as before. */
 static int split_area(struct soft_ioas *ioas, size_t index, uint64_t start)
 {
 	struct mem_range right = ioas->areas.ranges[index];
@@ -488,9 +487,9 @@ int soft_ioas_cut(struct soft_ctx *ctx, struct soft_ioas *ioas, uint64_t last)
 		return 0;
 	if (!IS_ALIGNED(start | (area->hva.v + (start - area->start)), ioas->alignment))
 		return -EINVAL;
-	vtd_hw_map_begin(vtd_of(ctx));
+	map_begin(ctx);
 	err = split_area(ioas, i, start);
-	vtd_hw_map_end(vtd_of(ctx), false);
+	map_end(ctx, false);
 	if (!err)
 		soft_pages_get(ioas->areas.ranges[i].owner);
 	return err;

@@ -21,8 +21,8 @@
  *	3. soft_device.lock		registers of the device; held over endpoint ops and, on a
  *					synchronous host, over endpoint run()
  *	4. (locks of the endpoint; the translation unit's dma_lock)
- *	5. soft_irqs.lock, soft_worker.lock, soft_host.lock, soft_host.did_lock,
- *	   soft_host.fault_lock		leaves: nothing is taken under them
+ *	5. soft_irqs.lock, soft_worker.lock, soft_host.lock, soft_host.fault_lock, locks of
+ *	   drivers (iommu.h)		leaves: nothing is taken under them
  *
  * Without any lock: endpoint run() on the device thread, copies from and to the
  * caller's memory for register accesses.
@@ -35,8 +35,9 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "endpoint/endpoint.h"
-#include "host/soft/vtd_hw.h"
 #include "base/range_map.h"
+#include "host/soft/iommu.h"
+#include "host/soft/vtd_dirty.h"
 
 #include <nestor/soft_host.h>
 
@@ -48,9 +49,6 @@
 /* The RID's own attachment, as the kernel spells it: PASID 0 is not usable as a PASID. */
 #define SOFT_RID_PASID 0
 
-#define SOFT_NUM_DIDS 65536
-#define SOFT_FIRST_DID 2 /* 0 is reserved by the architecture, 1 by the Linux driver */
-
 struct soft_file;
 struct soft_device;
 
@@ -60,16 +58,13 @@ struct soft_host {
 	struct nst_host base;
 	const struct nst_log *log;
 	bool synchronous;
-	struct vtd_hw *vtd;
+	struct soft_iommu *iommu;
 
 	struct mutex lock;
 	struct soft_file **files GUARDED_BY(lock); /* by descriptor number */
 	size_t num_files GUARDED_BY(lock);
 	struct soft_device **devices GUARDED_BY(lock);
 	size_t num_devices GUARDED_BY(lock);
-
-	struct mutex did_lock;
-	uint64_t dids[SOFT_NUM_DIDS / 64] GUARDED_BY(did_lock);
 
 	struct mutex fault_lock; /* fault queues, and what devices know of them: fault.c */
 
@@ -279,8 +274,6 @@ NST_MUST_CHECK int soft_pages_populate(struct soft_pages *pages, uint64_t va, ui
 
 /* --- ioas.c, ioas_map.c ------------------------------------------------------------- */
 
-struct soft_hwpt_paging;
-
 struct soft_interval {
 	uint64_t start, last;
 	const void *owner;
@@ -293,7 +286,7 @@ struct soft_interval {
  */
 struct soft_ioas {
 	struct soft_object obj;
-	struct range_map areas; /* changed only between vtd_hw_map_begin() and _end() */
+	struct range_map areas; /* changed only between map_begin() and map_end() */
 	struct range_map allowed;
 	struct soft_interval *reserved; /* may overlap each other */
 	size_t num_reserved, max_reserved;
@@ -359,13 +352,15 @@ struct soft_hwpt {
 	struct soft_object obj;
 	struct soft_fault *fault; /* page requests go there; may be NULL */
 	bool pasid_compat; /* IOMMU_HWPT_ALLOC_PASID: what it replaces and joins must have it */
-	uint16_t did;	   /* valid while programmed > 0 */
-	unsigned int programmed; /* entries of the translation unit that carry the DID */
+	/* the driver's: entries of the unit that carry the tag of its caches, valid if > 0 */
+	unsigned int programmed;
+	uint32_t tag;
 };
 
 struct soft_hwpt_paging {
 	struct soft_hwpt hwpt;
 	struct soft_ioas *ioas;
+	struct soft_iommu *iommu;
 	struct soft_hwpt_paging *next_domain;
 	bool nest_parent;
 	bool auto_domain; /* made by attaching to an IOAS, ends with its last attachment */
@@ -377,7 +372,9 @@ struct soft_hwpt_paging {
 struct soft_hwpt_nested {
 	struct soft_hwpt hwpt;
 	struct soft_hwpt_paging *parent;
-	struct iommu_hwpt_vtd_s1 s1;
+	union { /* the driver's */
+		struct iommu_hwpt_vtd_s1 vtd;
+	};
 };
 
 /* The HWPT an object is, or NULL. */
@@ -386,9 +383,9 @@ struct soft_hwpt *soft_object_to_hwpt(struct soft_object *obj);
 struct soft_hwpt_paging *soft_hwpt_to_paging(struct soft_hwpt *hwpt);
 
 /* Reserved, filled and in its IOAS, but not finalized. */
-NST_MUST_CHECK int soft_hwpt_paging_alloc(struct soft_ctx *ctx, struct soft_ioas *ioas,
-					  uint32_t flags, struct soft_hwpt_paging **out)
-	REQUIRES(&ctx->lock);
+NST_MUST_CHECK int soft_hwpt_paging_alloc(struct soft_ctx *ctx, const struct soft_device *dev,
+					  struct soft_ioas *ioas, uint32_t flags,
+					  struct soft_hwpt_paging **out) REQUIRES(&ctx->lock);
 void soft_hwpt_paging_abort(struct soft_ctx *ctx, struct soft_hwpt_paging *paging)
 	REQUIRES(&ctx->lock);
 void soft_hwpt_paging_destroy(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
@@ -400,17 +397,8 @@ void soft_hwpt_nested_abort(struct soft_ctx *ctx, struct soft_hwpt_nested *neste
 	REQUIRES(&ctx->lock);
 void soft_hwpt_nested_destroy(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
 
-/* What the driver checks before it programs @hwpt, and the entry; its DID is not set. */
-NST_MUST_CHECK int soft_hwpt_make_entry(const struct soft_host *host, struct soft_hwpt *hwpt,
-					struct vtd_hw_entry *entry);
-/* One more entry carries the DID of @hwpt: -ENOSPC. put: one less. */
-NST_MUST_CHECK int soft_hwpt_get_did(struct soft_host *host, struct soft_hwpt *hwpt);
-void soft_hwpt_put_did(struct soft_host *host, struct soft_hwpt *hwpt);
-/* What this unit can do, as the Linux driver reads it from the capability registers. */
-bool soft_vtd_has_nesting(const struct soft_host *host);
-bool soft_vtd_has_dirty_tracking(const struct soft_host *host);
-
-/* --- dirty.c: for each domain of @ioas that tracks; between vtd_hw_map_begin() and _end() */
+/* --- dirty.c: for each domain of @ioas that tracks; between map_begin() and map_end() of the unit
+ */
 
 NST_MUST_CHECK int soft_dirty_add_area(struct soft_ioas *ioas, uint64_t start, uint64_t last);
 void soft_dirty_remove_area(struct soft_ioas *ioas, uint64_t start, uint64_t last);
