@@ -17,12 +17,9 @@
  * Source: Linux 7.2 drivers/iommu/iommufd/eventq.c, drivers/iommu/io-pgfault.c and
  * drivers/iommu/intel/prq.c.
  */
-#include "host/soft/soft.h"
+#include "host/soft/eventq.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #define RECORD_BYTES sizeof(struct iommu_hwpt_pgfault)
 #define RESPONSE_BYTES sizeof(struct iommu_hwpt_page_response)
@@ -46,30 +43,24 @@ struct soft_partial_request {
 	struct soft_page_request req;
 };
 
-struct soft_fault_file {
-	struct soft_file file;
-	struct soft_ctx *ctx;
-	struct soft_fault *fault;
+struct soft_fault {
+	struct soft_eventq queue; /* held by HWPTs too */
+	/* by soft_host.fault_lock: */
+	struct soft_fault_group *deliver;    /* in the order they came */
+	struct soft_fault_group **responses; /* [cookie - 1]: read, but not answered */
+	size_t max_responses;
 };
 
-static struct soft_fault_file *to_fault_file(struct soft_file *file)
+static struct soft_fault *to_fault(struct soft_eventq *queue)
 {
-	return container_of(file, struct soft_fault_file, file);
+	return container_of(queue, struct soft_fault, queue);
 }
 
 /* --- the queue ---------------------------------------------------------------------------- */
 
-/* poll(2) of the descriptor: always writable, readable while something waits. */
 static void update_event(struct soft_fault *fault)
 {
-	eventfd_t value;
-
-	if (!fault->deliver == !fault->readable)
-		return;
-	fault->readable = fault->deliver;
-	/* the counter is 0 or 1 and does not block; should the program change it, it is its */
-	if (fault->readable ? eventfd_write(fault->event, 1) : eventfd_read(fault->event, &value))
-		return;
+	soft_eventq_set_readable(&fault->queue, fault->deliver);
 }
 
 static void append_group(struct soft_fault *fault, struct soft_fault_group *group)
@@ -166,11 +157,6 @@ static struct soft_fault_group *take_groups(struct soft_fault *fault, const stru
 
 /* --- the descriptor ------------------------------------------------------------------------- */
 
-static int fault_ioctl(struct soft_file *file, unsigned long request, void *arg)
-{
-	return -ENOTTY;
-}
-
 /* One group to the caller: its size, or -EINVAL if there is no room, -EFAULT, -ENOMEM. */
 static ssize_t read_group(struct soft_fault *fault, struct soft_fault_group *group, void *buf,
 			  size_t room)
@@ -196,14 +182,15 @@ static ssize_t read_group(struct soft_fault *fault, struct soft_fault_group *gro
 	return (ssize_t)size;
 }
 
-static ssize_t fault_read(struct soft_file *file, void *buf, size_t count, uint64_t offset)
+static ssize_t fault_read(struct soft_host *host, struct soft_eventq *queue, void *buf,
+			  size_t count)
 {
-	struct soft_fault *fault = to_fault_file(file)->fault;
+	struct soft_fault *fault = to_fault(queue);
 	ssize_t done = 0, n = 0;
 
-	if (offset || count % RECORD_BYTES)
+	if (count % RECORD_BYTES)
 		return -ESPIPE;
-	mutex_lock(&file->host->fault_lock);
+	mutex_lock(&host->fault_lock);
 	while (fault->deliver) {
 		n = read_group(fault, fault->deliver, soft_user_ptr((uintptr_t)buf + (size_t)done),
 			       count - (size_t)done);
@@ -212,7 +199,7 @@ static ssize_t fault_read(struct soft_file *file, void *buf, size_t count, uint6
 		done += n;
 	}
 	update_event(fault);
-	mutex_unlock(&file->host->fault_lock);
+	mutex_unlock(&host->fault_lock);
 	return done ? done : n;
 }
 
@@ -235,152 +222,61 @@ static int write_response(struct soft_host *host, struct soft_fault *fault, cons
 	return 0;
 }
 
-static ssize_t fault_write(struct soft_file *file, const void *buf, size_t count, uint64_t offset)
+static ssize_t fault_write(struct soft_host *host, struct soft_eventq *queue, const void *buf,
+			   size_t count)
 {
-	struct soft_fault *fault = to_fault_file(file)->fault;
 	size_t done;
 	int err = 0;
 
-	if (offset || count % RESPONSE_BYTES)
+	if (count % RESPONSE_BYTES)
 		return -ESPIPE;
 	for (done = 0; done < count; done += RESPONSE_BYTES) {
-		err = write_response(file->host, fault, soft_user_ptr((uintptr_t)buf + done));
+		err = write_response(host, to_fault(queue), soft_user_ptr((uintptr_t)buf + done));
 		if (err)
 			break;
 	}
 	return done ? (ssize_t)done : err;
 }
 
-static void *fault_mmap(struct soft_file *file, size_t length, int prot, int flags, off_t offset,
-			int *err)
-{
-	*err = -ENODEV;
-	return NULL;
-}
-
-static void fault_release(struct soft_file *file)
-{
-	struct soft_fault_file *ffile = to_fault_file(file);
-	struct soft_ctx *ctx = ffile->ctx;
-
-	mutex_lock(&ctx->lock);
-	ffile->fault->obj.users--;
-	mutex_unlock(&ctx->lock);
-	free(ffile);
-	soft_file_put(&ctx->file);
-}
-
-static struct soft_ctx *fault_context(struct soft_file *file)
-{
-	return to_fault_file(file)->ctx;
-}
-
-static const struct soft_file_ops fault_ops = {
-	.is_stream = true,
-	.context = fault_context,
-	.ioctl = fault_ioctl,
-	.pread = fault_read,
-	.pwrite = fault_write,
-	.mmap = fault_mmap,
-	.release = fault_release,
+static const struct soft_eventq_ops fault_ops = {
+	.read = fault_read,
+	.write = fault_write,
 };
 
 /* --- the object ------------------------------------------------------------------------------- */
 
-/*
- * The caller's descriptor is an eventfd, see host.c; it may be closed or its number used
- * for something else at any time, so the queue signals through a duplicate.
- */
-static int open_event(struct soft_fault *fault)
-{
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), err;
-
-	if (fd < 0)
-		return -errno;
-	fault->event = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (fault->event >= 0)
-		return fd;
-	err = -errno;
-	close(fd);
-	return err;
-}
-
-static void close_event(struct soft_fault *fault, int fd)
-{
-	close(fd);
-	close(fault->event);
-}
-
-/* Last step of allocation: tell the caller, then let the number lead to @ffile. */
-static int publish(struct soft_ctx *ctx, struct soft_ucmd *ucmd, struct soft_fault_file *ffile,
-		   int fd) REQUIRES(&ctx->lock)
-{
-	struct iommu_fault_alloc *cmd = ucmd->cmd;
-	int err;
-
-	cmd->out_fault_id = ffile->fault->obj.id;
-	cmd->out_fault_fd = (uint32_t)fd;
-	err = soft_ucmd_respond(ucmd);
-	if (err)
-		return err;
-	/* before the number leads to it: from then on it may be closed */
-	ffile->fault->obj.users++;
-	atomic_fetch_add(&ctx->file.refs, 1);
-	err = soft_file_exchange(ctx->file.host, fd, &ffile->file, &ucmd->put_after);
-	if (err) {
-		ffile->fault->obj.users--;
-		atomic_fetch_sub(&ctx->file.refs, 1);
-	}
-	return err;
-}
-
 int soft_fault_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 {
-	const struct iommu_fault_alloc *cmd = ucmd->cmd;
-	struct soft_fault_file *ffile;
+	struct iommu_fault_alloc *cmd = ucmd->cmd;
 	struct soft_fault *fault;
-	int fd, err = -ENOMEM;
+	int err;
 
 	if (cmd->flags)
 		return -EOPNOTSUPP;
 	fault = soft_object_reserve(ctx, sizeof(*fault), SOFT_FAULT);
 	if (!fault)
 		return -ENOMEM;
-	fd = open_event(fault);
-	if (fd < 0) {
-		soft_object_abort(ctx, &fault->obj);
-		return fd;
-	}
-	ffile = alloc_object(struct soft_fault_file);
-	if (ffile) {
-		ffile->file.ops = &fault_ops;
-		ffile->file.host = ctx->file.host;
-		atomic_init(&ffile->file.refs, 1);
-		ffile->ctx = ctx;
-		ffile->fault = fault;
-		err = publish(ctx, ucmd, ffile, fd);
-	}
-	if (err) {
-		free(ffile);
-		close_event(fault, fd);
-		soft_object_abort(ctx, &fault->obj);
-		return err;
-	}
-	soft_object_finalize(ctx, &fault->obj);
-	return 0;
+	fault->queue.ops = &fault_ops;
+	cmd->out_fault_id = fault->queue.obj.id;
+	err = soft_eventq_open(ctx, ucmd, &fault->queue, &cmd->out_fault_fd);
+	if (err)
+		soft_object_abort(ctx, &fault->queue.obj);
+	else
+		soft_object_finalize(ctx, &fault->queue.obj);
+	return err;
 }
 
 /* Nobody holds it: no HWPT leads here, so no device has something waiting. */
 void soft_fault_destroy(struct soft_ctx *ctx, struct soft_object *obj)
 {
-	struct soft_fault *fault = container_of(obj, struct soft_fault, obj);
+	struct soft_fault *fault = container_of(obj, struct soft_fault, queue.obj);
 	struct soft_fault_group *left;
 
 	mutex_lock(&ctx->file.host->fault_lock);
 	left = take_groups(fault, NULL, 0);
 	mutex_unlock(&ctx->file.host->fault_lock);
 	answer_all(left);
-	close(fault->event);
+	soft_eventq_fini(&fault->queue);
 	free(fault->responses);
 	free(fault);
 }
@@ -391,7 +287,7 @@ int soft_hwpt_hold_fault(struct soft_ctx *ctx, struct soft_hwpt *hwpt, uint32_t 
 
 	if (!obj)
 		return -ENOENT;
-	hwpt->fault = container_of(obj, struct soft_fault, obj);
+	hwpt->fault = container_of(obj, struct soft_fault, queue.obj);
 	obj->users++;
 	return 0;
 }
@@ -399,7 +295,7 @@ int soft_hwpt_hold_fault(struct soft_ctx *ctx, struct soft_hwpt *hwpt, uint32_t 
 void soft_hwpt_put_fault(struct soft_hwpt *hwpt)
 {
 	if (hwpt->fault)
-		hwpt->fault->obj.users--;
+		hwpt->fault->queue.obj.users--;
 	hwpt->fault = NULL;
 }
 

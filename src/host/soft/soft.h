@@ -410,16 +410,6 @@ struct soft_fault_group;
 struct soft_bound;
 struct soft_device;
 
-struct soft_fault {
-	struct soft_object obj; /* held by its descriptor and by HWPTs */
-	/* by soft_host.fault_lock: */
-	struct soft_fault_group *deliver;    /* in the order they came */
-	struct soft_fault_group **responses; /* [cookie - 1]: read, but not answered */
-	size_t max_responses;
-	int event;     /* the eventfd that the descriptor is */
-	bool readable; /* what it says */
-};
-
 void soft_fault_destroy(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
 /* -ENOENT */
 NST_MUST_CHECK int soft_hwpt_hold_fault(struct soft_ctx *ctx, struct soft_hwpt *hwpt,
