@@ -11,7 +11,7 @@
  * Source: Linux 7.2 drivers/iommu/iommufd/device.c, drivers/iommu/iommu.c,
  * drivers/vfio/iommufd.c.
  */
-#include "host/soft/soft.h"
+#include "host/soft/viommu.h"
 
 #include <errno.h>
 
@@ -324,6 +324,7 @@ void soft_bound_destroy(struct soft_ctx *ctx, struct soft_bound *bound)
 	while (bound->num_attachments)
 		detach(ctx, bound, &bound->attachments[bound->num_attachments - 1]);
 	free(bound->attachments);
+	soft_vdevice_orphan(ctx, bound);
 	soft_fault_forget_requests(bound->dev);
 	soft_object_abort(ctx, &bound->obj);
 	mutex_unlock(&ctx->lock);

@@ -5,7 +5,7 @@
  *
  * Order of checks and error codes: Linux 7.2 drivers/iommu/iommufd/hw_pagetable.c.
  */
-#include "host/soft/soft.h"
+#include "host/soft/viommu.h"
 
 #include <errno.h>
 
@@ -126,7 +126,22 @@ static int alloc_on_parent(struct soft_ctx *ctx, struct soft_hwpt_paging *parent
 		return -EOPNOTSUPP;
 	if (parent->auto_domain || !parent->nest_parent)
 		return -EINVAL;
-	err = soft_hwpt_nested_alloc(ctx, parent, cmd, &nested);
+	err = soft_hwpt_nested_alloc(ctx, parent, NULL, cmd, &nested);
+	if (!err)
+		*out = &nested->hwpt;
+	return err;
+}
+
+static int alloc_on_viommu(struct soft_ctx *ctx, struct soft_viommu *viommu,
+			   const struct iommu_hwpt_alloc *cmd, struct soft_hwpt **out)
+	REQUIRES(&ctx->lock)
+{
+	struct soft_hwpt_nested *nested;
+	int err;
+
+	if ((cmd->flags & ~(uint32_t)NESTED_FLAGS) || !cmd->data_len || !viommu->ops->nested_init)
+		return -EOPNOTSUPP;
+	err = soft_hwpt_nested_alloc(ctx, viommu->parent, viommu, cmd, &nested);
 	if (!err)
 		*out = &nested->hwpt;
 	return err;
@@ -150,6 +165,8 @@ static int alloc_on(struct soft_ctx *ctx, const struct soft_device *dev, struct 
 	case SOFT_HWPT_PAGING:
 		return alloc_on_parent(ctx, container_of(pt, struct soft_hwpt_paging, hwpt.obj),
 				       cmd, out);
+	case SOFT_VIOMMU:
+		return alloc_on_viommu(ctx, container_of(pt, struct soft_viommu, obj), cmd, out);
 	default:
 		return -EINVAL;
 	}

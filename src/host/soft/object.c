@@ -5,7 +5,7 @@
  * that went with its device) cannot be found any more and its number is not given out
  * again.
  */
-#include "host/soft/soft.h"
+#include "host/soft/viommu.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -20,6 +20,9 @@ static destroy_fn *const destroy_fns[SOFT_NUM_OBJECT_TYPES] = {
 	[SOFT_HWPT_PAGING] = soft_hwpt_paging_destroy,
 	[SOFT_HWPT_NESTED] = soft_hwpt_nested_destroy,
 	[SOFT_FAULT] = soft_fault_destroy,
+	[SOFT_VIOMMU] = soft_viommu_destroy,
+	[SOFT_VDEVICE] = soft_vdevice_destroy,
+	[SOFT_VEVENTQ] = soft_veventq_destroy,
 	/* SOFT_BOUND is never without a user: its cdev file */
 };
 
@@ -91,6 +94,12 @@ struct soft_object *soft_object_find(struct soft_ctx *ctx, uint32_t id, enum sof
 void soft_object_remove(struct soft_ctx *ctx, struct soft_object *obj)
 {
 	release_id(ctx, obj->id);
+	destroy_fns[obj->type](ctx, obj);
+}
+
+void soft_object_entomb(struct soft_ctx *ctx, struct soft_object *obj)
+{
+	ctx->slots[obj->id - 1] = (struct soft_slot){ .state = SOFT_SLOT_TOMBSTONE };
 	destroy_fns[obj->type](ctx, obj);
 }
 

@@ -149,6 +149,9 @@ enum soft_object_type {
 	SOFT_HWPT_NESTED,
 	SOFT_BOUND,
 	SOFT_FAULT,
+	SOFT_VIOMMU,
+	SOFT_VDEVICE,
+	SOFT_VEVENTQ,
 	SOFT_NUM_OBJECT_TYPES,
 };
 
@@ -191,6 +194,8 @@ void soft_object_abort(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&
 /* The live object @id of @type (or SOFT_ANY), or NULL. */
 struct soft_object *soft_object_find(struct soft_ctx *ctx, uint32_t id, enum soft_object_type type)
 	REQUIRES(&ctx->lock);
+/* As soft_object_remove(), but the id is never given out again. */
+void soft_object_entomb(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
 /* End a live object that has no users. */
 void soft_object_remove(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
 bool soft_ctx_is_empty(struct soft_ctx *ctx) REQUIRES(&ctx->lock);
@@ -372,7 +377,8 @@ struct soft_hwpt_paging {
 struct soft_hwpt_nested {
 	struct soft_hwpt hwpt;
 	struct soft_hwpt_paging *parent;
-	union { /* the driver's */
+	struct soft_viommu *viommu; /* made through it; NULL: straight on the parent */
+	union {			    /* the driver's */
 		struct iommu_hwpt_vtd_s1 vtd;
 	};
 };
@@ -390,7 +396,9 @@ void soft_hwpt_paging_abort(struct soft_ctx *ctx, struct soft_hwpt_paging *pagin
 	REQUIRES(&ctx->lock);
 void soft_hwpt_paging_destroy(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
 
+/* @viommu: through it, or NULL. */
 NST_MUST_CHECK int soft_hwpt_nested_alloc(struct soft_ctx *ctx, struct soft_hwpt_paging *parent,
+					  struct soft_viommu *viommu,
 					  const struct iommu_hwpt_alloc *cmd,
 					  struct soft_hwpt_nested **out) REQUIRES(&ctx->lock);
 void soft_hwpt_nested_abort(struct soft_ctx *ctx, struct soft_hwpt_nested *nested)
@@ -461,6 +469,7 @@ struct soft_attachment {
 struct soft_bound {
 	struct soft_object obj;
 	struct soft_device *dev;
+	struct soft_vdevice *vdevice; /* or NULL */
 	struct soft_attachment *attachments;
 	size_t num_attachments, max_attachments;
 };

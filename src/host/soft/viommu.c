@@ -1,43 +1,167 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The objects of iommufd that need a vIOMMU. The VT-d driver has no
- * vIOMMU type, so no id can name one; each call makes the checks that the kernel makes
- * before it finds that out. Order of checks: Linux 7.2 drivers/iommu/iommufd/viommu.c
- * and eventq.c.
+ * See viommu.h. Which types there are is the driver's to say; the VT-d driver has none.
+ *
+ * Order of checks and error codes: Linux 7.2 drivers/iommu/iommufd/viommu.c.
  */
-#include "host/soft/soft.h"
+#include "host/soft/viommu.h"
 
 #include <errno.h>
 
-#define MAX_VEVENTQ_DEPTH (1U << 19)
+/* --- vIOMMU --------------------------------------------------------------------------- */
+
+static int viommu_alloc(struct soft_ctx *ctx, const struct iommu_viommu_alloc *cmd,
+			const struct soft_viommu_ops *ops, struct soft_viommu **out)
+	REQUIRES(&ctx->lock)
+{
+	struct soft_object *parent = soft_object_find(ctx, cmd->hwpt_id, SOFT_HWPT_PAGING);
+	struct soft_viommu *viommu;
+	int err;
+
+	if (!parent)
+		return -ENOENT;
+	viommu = soft_object_reserve(ctx, ops->size, SOFT_VIOMMU);
+	if (!viommu)
+		return -ENOMEM;
+	viommu->ops = ops;
+	viommu->parent = container_of(parent, struct soft_hwpt_paging, hwpt.obj);
+	err = viommu->parent->nest_parent ? 0 : -EINVAL;
+	if (!err && ops->init)
+		err = ops->init(viommu, cmd);
+	if (err) {
+		soft_object_abort(ctx, &viommu->obj);
+		return err;
+	}
+	parent->users++;
+	*out = viommu;
+	return 0;
+}
+
+static void release_viommu(struct soft_viommu *viommu)
+{
+	if (viommu->ops->fini)
+		viommu->ops->fini(viommu);
+	viommu->parent->hwpt.obj.users--;
+}
 
 int soft_viommu_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 {
-	const struct iommu_viommu_alloc *cmd = ucmd->cmd;
+	struct iommu_viommu_alloc *cmd = ucmd->cmd;
+	const struct soft_viommu_ops *ops = NULL;
+	const struct soft_device *dev;
+	struct soft_viommu *viommu;
+	int err;
 
 	if (cmd->flags || cmd->type == IOMMU_VIOMMU_TYPE_DEFAULT)
 		return -EOPNOTSUPP;
-	if (!soft_device_find(ctx, cmd->dev_id))
+	dev = soft_device_find(ctx, cmd->dev_id);
+	if (!dev)
 		return -ENOENT;
-	return -EOPNOTSUPP;
+	if (dev->host->iommu->ops->viommu_ops)
+		ops = dev->host->iommu->ops->viommu_ops(dev, cmd->type);
+	if (!ops)
+		return -EOPNOTSUPP;
+	err = viommu_alloc(ctx, cmd, ops, &viommu);
+	if (err)
+		return err;
+	cmd->out_viommu_id = viommu->obj.id;
+	err = soft_ucmd_respond(ucmd);
+	if (err) {
+		release_viommu(viommu);
+		soft_object_abort(ctx, &viommu->obj);
+		return err;
+	}
+	soft_object_finalize(ctx, &viommu->obj);
+	return 0;
+}
+
+void soft_viommu_destroy(struct soft_ctx *ctx, struct soft_object *obj)
+{
+	struct soft_viommu *viommu = container_of(obj, struct soft_viommu, obj);
+
+	release_viommu(viommu);
+	free(viommu);
+}
+
+static struct soft_viommu *find_viommu(struct soft_ctx *ctx, uint32_t id) REQUIRES(&ctx->lock)
+{
+	struct soft_object *obj = soft_object_find(ctx, id, SOFT_VIOMMU);
+
+	return obj ? container_of(obj, struct soft_viommu, obj) : NULL;
+}
+
+/* --- vDEVICE -------------------------------------------------------------------------- */
+
+struct soft_vdevice *soft_vdevice_of(const struct soft_viommu *viommu,
+				     const struct soft_bound *bound)
+{
+	return bound->vdevice && bound->vdevice->viommu == viommu ? bound->vdevice : NULL;
+}
+
+struct soft_vdevice *soft_vdevice_by_virt_id(const struct soft_viommu *viommu, uint64_t virt_id)
+{
+	for (struct soft_vdevice *v = viommu->vdevices; v; v = v->next)
+		if (v->virt_id == virt_id)
+			return v;
+	return NULL;
 }
 
 int soft_vdevice_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 {
-	return -ENOENT; /* no such vIOMMU */
+	struct iommu_vdevice_alloc *cmd = ucmd->cmd;
+	struct soft_viommu *viommu = find_viommu(ctx, cmd->viommu_id);
+	struct soft_object *dev = soft_object_find(ctx, cmd->dev_id, SOFT_BOUND);
+	struct soft_vdevice *vdevice;
+	struct soft_bound *bound;
+	int err;
+
+	if (!viommu || !dev)
+		return -ENOENT;
+	bound = container_of(dev, struct soft_bound, obj);
+	if (bound->vdevice || soft_vdevice_by_virt_id(viommu, cmd->virt_id))
+		return -EEXIST;
+	vdevice = soft_object_reserve(ctx, sizeof(*vdevice), SOFT_VDEVICE);
+	if (!vdevice)
+		return -ENOMEM;
+	cmd->out_vdevice_id = vdevice->obj.id;
+	err = soft_ucmd_respond(ucmd);
+	if (err) {
+		soft_object_abort(ctx, &vdevice->obj);
+		return err;
+	}
+	vdevice->viommu = viommu;
+	vdevice->bound = bound;
+	vdevice->virt_id = cmd->virt_id;
+	vdevice->next = viommu->vdevices;
+	viommu->vdevices = vdevice;
+	bound->vdevice = vdevice;
+	viommu->obj.users++;
+	soft_object_finalize(ctx, &vdevice->obj);
+	return 0;
 }
 
-int soft_veventq_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
+void soft_vdevice_destroy(struct soft_ctx *ctx, struct soft_object *obj)
 {
-	const struct iommu_veventq_alloc *cmd = ucmd->cmd;
+	struct soft_vdevice *vdevice = container_of(obj, struct soft_vdevice, obj);
+	struct soft_vdevice **link = &vdevice->viommu->vdevices;
 
-	if (cmd->flags || cmd->__reserved || cmd->type == IOMMU_VEVENTQ_TYPE_DEFAULT)
-		return -EOPNOTSUPP;
-	if (!cmd->veventq_depth || cmd->veventq_depth > MAX_VEVENTQ_DEPTH)
-		return -EINVAL;
-	return -ENOENT;
+	while (*link != vdevice)
+		link = &(*link)->next;
+	*link = vdevice->next;
+	vdevice->bound->vdevice = NULL;
+	vdevice->viommu->obj.users--;
+	free(vdevice);
 }
 
+void soft_vdevice_orphan(struct soft_ctx *ctx, struct soft_bound *bound)
+{
+	if (bound->vdevice)
+		soft_object_entomb(ctx, &bound->vdevice->obj);
+}
+
+/* --- hardware queues ------------------------------------------------------------------ */
+
+/* No driver here has hardware that a guest could be given a queue of. */
 int soft_hw_queue_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 {
 	const struct iommu_hw_queue_alloc *cmd = ucmd->cmd;
@@ -48,5 +172,5 @@ int soft_hw_queue_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 		return -EINVAL;
 	if (cmd->nesting_parent_iova + cmd->length - 1 < cmd->nesting_parent_iova)
 		return -EOVERFLOW;
-	return -ENOENT;
+	return find_viommu(ctx, cmd->viommu_id) ? -EOPNOTSUPP : -ENOENT;
 }
