@@ -15,9 +15,16 @@
 extern "C" {
 #endif
 
+/** enum nst_soft_iommu - the hardware and its kernel driver that a software host plays. */
+enum nst_soft_iommu {
+	NST_SOFT_VTD,	 /* Intel VT-d in scalable mode */
+	NST_SOFT_NUM_IOMMUS,
+};
+
 /**
  * struct nst_soft_config - a software host.
  * @log: may be NULL.
+ * @iommu: which IOMMU it has.
  * @check: the IOMMU sanitizer. Every IOTLB hit is walked again, and so is every walk
  *	that began at a cached table; one that no longer agrees with the tables is
  *	counted in stale_hits and reported with device, PASID, address and both
@@ -28,6 +35,7 @@ extern "C" {
  */
 struct nst_soft_config {
 	const struct nst_log *log;
+	enum nst_soft_iommu iommu;
 	bool check;
 	bool synchronous;
 };
@@ -45,7 +53,7 @@ struct nst_soft_stats {
 	uint64_t stale_hits;	     /* found by @check */
 };
 
-/** nst_host_soft_create() - Errors: -ENOMEM, -EMFILE. Thread: any. */
+/** nst_host_soft_create() - Errors: -ENOMEM, -EINVAL no such IOMMU. Thread: any. */
 NST_MUST_CHECK NST_API int nst_host_soft_create(const struct nst_soft_config *config,
 						struct nst_host **out);
 

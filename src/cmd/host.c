@@ -4,15 +4,18 @@
  *
  *	1. check the devices
  *	2. write them into the session, with a placeholder descriptor for each
- *	3. replace "nestor:N" in the arguments by the placeholders' numbers
+ *	3. replace "nestor:N" in the arguments by the placeholders' numbers, and
+ *	   "sysfsdev=nestor:N" by directories made for it
  *	4. run the command, and wait: signals that end us go to it, its status is ours
  *	5. report what the session holds
  *
- * Nothing lies in the file system: session and placeholders are memfds.
+ * Apart from such directories nothing lies in the file system: session and placeholders
+ * are memfds.
  */
 #include "cmd/cmd.h"
 #include "cmd/host_options.h"
 #include "cmd/host_report.h"
+#include "cmd/host_sysfs.h"
 #include "cmd/qemu.h"
 #include "cmd/trace_file.h"
 
@@ -30,12 +33,14 @@
 #include <unistd.h>
 
 #define PLACEHOLDER "nestor:"
+#define SYSFS_KEY "sysfsdev="
 
 struct host {
 	struct host_options options;
 	struct preload_session *session;
 	int session_fd;
 	struct trace_file trace;
+	struct host_sysfs sysfs;
 	struct qemu tree; /* to be tried if the command is a QEMU that is not on PATH */
 	bool has_tree;
 	char library[4096];
@@ -83,6 +88,7 @@ static int make_session(struct host *h)
 	s->magic = PRELOAD_MAGIC;
 	s->size = sizeof(*s);
 	s->log_level = o->verbose ? NST_LOG_DEBUG : NST_LOG_WARN;
+	s->iommu = o->iommu;
 	s->check = o->check;
 	s->trace_fd = h->trace.fd < 0 && o->verbose ? STDERR_FILENO : h->trace.fd;
 	s->trace_json = h->trace.json;
@@ -99,9 +105,30 @@ static bool is_word(const char *argument, const char *at, const char *end)
 	return (at == argument || strchr("=,\"' ", at[-1])) && strchr(",\"' ", *end);
 }
 
-/* @argument with numbers in the place of placeholders, in *@out; itself if it has none. */
-static int replace(const struct preload_session *s, char *argument, char **out)
+/* What stands for device @n at @at: a directory or the number of its descriptor. */
+static int put_device(struct host *h, FILE *f, const char *argument, const char *at,
+		      unsigned long n)
 {
+	size_t key = strlen(SYSFS_KEY);
+	char *directory;
+
+	if ((size_t)(at - argument) < key || memcmp(at - key, SYSFS_KEY, key)) {
+		fprintf(f, "%d", h->session->devices[n].fd);
+		return -1;
+	}
+	directory = host_sysfs_device(&h->sysfs, (unsigned int)n);
+	if (!directory)
+		return fail("cannot make a directory for " SYSFS_KEY PLACEHOLDER "N");
+	fputs(directory, f);
+	free(directory);
+	return -1;
+}
+
+/* @argument with devices in the place of placeholders, in *@out; itself if it has none. */
+static int replace(struct host *h, char *argument, char **out)
+{
+	const struct preload_session *s = h->session;
+	int status = -1;
 	char *text = NULL, *from = argument, *at = argument;
 	size_t size;
 	FILE *f = NULL;
@@ -129,7 +156,10 @@ static int replace(const struct preload_session *s, char *argument, char **out)
 		}
 		if (!f && !(f = open_memstream(&text, &size)))
 			return fail("cannot begin");
-		fprintf(f, "%.*s%d", (int)(at - from), from, s->devices[n].fd);
+		fprintf(f, "%.*s", (int)(at - from), from);
+		status = put_device(h, f, argument, at, n);
+		if (status >= 0)
+			break;
 		from = at = end;
 	}
 	*out = argument;
@@ -138,6 +168,10 @@ static int replace(const struct preload_session *s, char *argument, char **out)
 	fputs(from, f);
 	if (fclose(f))
 		return fail("cannot begin");
+	if (status >= 0) {
+		free(text);
+		return status;
+	}
 	*out = text; /* stays: the command's argument */
 	return -1;
 }
@@ -147,7 +181,7 @@ static int replace_all(struct host *h)
 	int status = -1;
 
 	for (char **word = h->options.command; *word && status < 0; word++)
-		status = replace(h->session, *word, word);
+		status = replace(h, *word, word);
 	return status;
 }
 
@@ -361,6 +395,7 @@ int cmd_host(int argc, char **argv)
 		status = run(&h);
 	}
 	qemu_fini(&h.tree);
+	host_sysfs_remove(&h.sysfs);
 	trace_file_close(&h.trace);
 	host_options_fini(&h.options);
 	return status;

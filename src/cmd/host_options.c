@@ -20,6 +20,7 @@ static const char help[] =
 	"\n"
 	"  --device DESC     a simulated device; again for more. DESC is\n"
 	"                      nvme,file=IMAGE[,serial=S][,readonly=on][,msix=off]\n"
+	"  --iommu KIND      the IOMMU of the host: vtd (default)\n"
 	"  --check           the IOMMU sanitizer: verify every IOTLB hit against the tables, and\n"
 	"                    say which iommufd objects the command had left at its end\n"
 	"  --trace FILE      write every call to the software host with its structures decoded;\n"
@@ -29,7 +30,8 @@ static const char help[] =
 	"  --verbose         what devices do, and without --trace the calls, on stderr\n"
 	"  --help\n"
 	"\n"
-	"In the arguments, \"nestor:N\" stands for an open descriptor of device N, from 0:\n"
+	"In the arguments, \"nestor:N\" stands for an open descriptor of device N, from 0, and\n"
+	"\"sysfsdev=nestor:N\" for one of a directory like the device's in sysfs:\n"
 	"\n"
 	"  nestor host --check --device nvme,file=disk.img -- qemu-system-x86_64 -M q35 ... \\\n"
 	"    -device intel-iommu,scalable-mode=on,fsts=on,caching-mode=on,intremap=off \\\n"
@@ -43,10 +45,20 @@ static const char help[] =
 	"Exit status: that of COMMAND (128 + N if signal N ended it), 2 if it was not started\n"
 	"because the command line or what it names is wrong.\n";
 
-enum { OPT_DEVICE = 256, OPT_CHECK, OPT_TRACE, OPT_REPORT, OPT_QUIET, OPT_VERBOSE, OPT_HELP };
+enum {
+	OPT_DEVICE = 256,
+	OPT_IOMMU,
+	OPT_CHECK,
+	OPT_TRACE,
+	OPT_REPORT,
+	OPT_QUIET,
+	OPT_VERBOSE,
+	OPT_HELP
+};
 
 static const struct option longopts[] = {
 	{ "device", required_argument, NULL, OPT_DEVICE },
+	{ "iommu", required_argument, NULL, OPT_IOMMU },
 	{ "check", no_argument, NULL, OPT_CHECK },
 	{ "trace", required_argument, NULL, OPT_TRACE },
 	{ "report", required_argument, NULL, OPT_REPORT },
@@ -121,9 +133,26 @@ static int add_device(struct host_options *o, const char *description)
 	return make_absolute(description, &o->devices[o->num_devices++]);
 }
 
+static int set_iommu(struct host_options *o, const char *name)
+{
+	static const char *const names[NST_SOFT_NUM_IOMMUS] = {
+		[NST_SOFT_VTD] = "vtd",
+	};
+
+	for (unsigned int i = 0; i < NST_SOFT_NUM_IOMMUS; i++)
+		if (!strcmp(name, names[i])) {
+			o->iommu = (enum nst_soft_iommu)i;
+			return -1;
+		}
+	complain("--iommu %s: there is no such IOMMU; there is vtd", name);
+	return EXIT_USAGE;
+}
+
 static int take_option(int opt, struct host_options *o)
 {
 	switch (opt) {
+	case OPT_IOMMU:
+		return set_iommu(o, optarg);
 	case OPT_DEVICE:
 		return add_device(o, optarg);
 	case OPT_CHECK:
@@ -152,7 +181,7 @@ static int take_option(int opt, struct host_options *o)
 /* Make them all once, so that what is wrong with one of them is said before COMMAND starts. */
 static int try_devices(const struct host_options *o)
 {
-	struct nst_soft_config config = { .log = cmd_log(NST_LOG_WARN) };
+	struct nst_soft_config config = { .log = cmd_log(NST_LOG_WARN), .iommu = o->iommu };
 	struct nst_host *host;
 	int ret = nst_host_soft_create(&config, &host), status = -1;
 

@@ -12,6 +12,7 @@ struct host_options {
 	unsigned int num_devices;
 	const char *report; /* file for the JSON report, or NULL */
 	const char *trace;  /* file for the trace, or NULL */
+	enum nst_soft_iommu iommu;
 	bool check, quiet, verbose;
 	char **command; /* and its arguments, NULL-terminated */
 };

@@ -39,13 +39,13 @@ class Host(guest.Run):
             env=dict(os.environ, TMPDIR=str(self.tmp)), start_new_session=True)
 
 
-def qemu(job, *more, iommu="", port=False):
+def qemu(job, *more, iommu="", port=False, disk="fd=nestor:0"):
     return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg", "-cpu", "max",
             "-smp", "2", "-m", "512M", "-object", "memory-backend-memfd,id=ram,size=512M,share=on",
             "-machine", "q35,memory-backend=ram", "-serial", "stdio",
             "-device", "intel-iommu,scalable-mode=on,fsts=on,caching-mode=on,intremap=off" + iommu,
             "-object", "iommufd,id=iommufd0", *(["-device", "pcie-root-port,id=port0,chassis=1"] if port else []),
-            "-device", "vfio-pci,id=disk0,iommufd=iommufd0,fd=nestor:0" + (",bus=port0" if port else ""),
+            "-device", f"vfio-pci,id=disk0,iommufd=iommufd0,{disk}" + (",bus=port0" if port else ""),
             "-kernel", setup("kernel"), "-initrd", setup("initramfs"), "-append", APPEND + job, *more]
 
 
@@ -140,6 +140,11 @@ def with_pasids_and_msi_instead_of_msix(scratch):
 
 
 @guest.test
+def the_device_by_a_directory(scratch):
+    boot(scratch, "demo", disk="sysfsdev=nestor:0")
+
+
+@guest.test
 def reset_in_the_middle_of_io(scratch):
     r, _ = boot(scratch, "reboot", "-action", "reboot=reset")
     assert "NESTOR-GUEST: phase reset" in r.output() and "NESTOR-GUEST: phase verify" in r.output()
@@ -214,7 +219,7 @@ def nestor_is_killed_or_asked_to_end(scratch):
 # --- the library, without a guest
 
 PRELUDE = """
-import errno, fcntl, os, select, struct, subprocess, sys
+import errno, fcntl, os, select, stat, struct, subprocess, sys
 def call(fd, request, size, *words):
     arg = bytearray(struct.pack(f"<{1 + len(words)}I", size, *words).ljust(size, b"\\0"))
     fcntl.ioctl(fd, request, arg)
@@ -269,9 +274,13 @@ refused(errno.ENOENT, os.open, "/dev/vfio/devices/vfio1", os.O_RDWR)
 iommu, dev = os.open("/dev/iommu", os.O_RDWR), os.open("/dev/vfio/devices/vfio0", os.O_RDWR)
 assert bind(dev, iommu) and regions(dev) == 9
 refused(errno.EINVAL, bind, device, iommu)          # one owner at a time
+directory = sys.argv[2].removeprefix("sysfsdev=")
+major, minor = map(int, open(directory + "/vfio-dev/vfio0/dev").read().split(":"))
+st = os.fstat(dev)
+assert stat.S_ISCHR(st.st_mode) and (os.major(st.st_rdev), os.minor(st.st_rdev)) == (major, minor)
 os.close(dev)
 assert bind(device, iommu)
-""")
+""", "sysfsdev=nestor:0")
 
 
 @guest.test

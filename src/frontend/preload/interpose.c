@@ -144,6 +144,26 @@ EXPORT int faccessat(int dir, const char *path, int mode, int flags)
 	return real()->faccessat(dir, path, mode, flags);
 }
 
+static int do_fstat(int fd, struct stat *st)
+{
+	int ret = real()->fstat(fd, st);
+
+	if (!ret && preload_owns(fd))
+		preload_fstat(fd, st);
+	return ret;
+}
+
+EXPORT int fstat(int fd, struct stat *st)
+{
+	return do_fstat(fd, st);
+}
+
+EXPORT int fstat64(int fd, struct stat64 *st)
+{
+	_Static_assert(sizeof(struct stat64) == sizeof(struct stat), "the same on 64-bit machines");
+	return do_fstat(fd, (struct stat *)st);
+}
+
 /* --- close and duplicates ------------------------------------------------------------------- */
 
 EXPORT int close(int fd)

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum { MARK_NONE, MARK_HOST, MARK_PLACEHOLDER };
@@ -180,7 +181,9 @@ static int make_front(struct nst_host *host, struct nst_host **out)
 static int make_host(struct soft_host **out) REQUIRES(&preload.making)
 {
 	struct preload_session *session = preload.session;
-	struct nst_soft_config config = { .log = &preload.log, .check = session->check };
+	struct nst_soft_config config = { .log = &preload.log,
+					  .iommu = (enum nst_soft_iommu)session->iommu,
+					  .check = session->check };
 	struct nst_host *host = NULL, *front = NULL;
 	int err = claim_session(session);
 
@@ -251,6 +254,9 @@ static const char *const type_names[SOFT_NUM_OBJECT_TYPES] = {
 	[SOFT_HWPT_NESTED] = "nested HWPT",
 	[SOFT_BOUND] = "bound device",
 	[SOFT_FAULT] = "fault queue",
+	[SOFT_VIOMMU] = "vIOMMU",
+	[SOFT_VDEVICE] = "vDEVICE",
+	[SOFT_VEVENTQ] = "vEVENT queue",
 };
 
 static void count_objects(struct soft_ctx *ctx)
@@ -393,6 +399,25 @@ static int get_file_host(int fd, struct soft_host **out)
 		err = become_device(*out, fd, mark - MARK_PLACEHOLDER);
 	mutex_unlock(&preload.making);
 	return err;
+}
+
+void preload_fstat(int fd, struct stat *st)
+{
+	struct soft_host *host = current_host();
+	struct soft_file *file = host ? soft_file_get(host, fd) : NULL;
+	const struct soft_device *dev = file ? soft_file_to_device(file) : NULL;
+	unsigned int number = 0;
+
+	if (dev) {
+		mutex_lock(&host->lock);
+		while (host->devices[number] != dev)
+			number++;
+		mutex_unlock(&host->lock);
+		st->st_mode = S_IFCHR | 0600;
+		st->st_rdev = makedev(PRELOAD_CDEV_MAJOR, number);
+	}
+	if (file)
+		soft_file_put(file);
 }
 
 int preload_close(int fd)

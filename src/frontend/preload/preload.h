@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #define PRELOAD_MAX_FDS 65536
@@ -50,6 +51,8 @@ int preload_access(const char *path, int mode);
 
 /* These take a descriptor for which preload_owns() said yes. */
 int preload_close(int fd);
+/* Makes what fstat(2) said of the placeholder in @st what it says of the cdev. */
+void preload_fstat(int fd, struct stat *st);
 int preload_ioctl(int fd, unsigned long request, void *arg);
 ssize_t preload_read(int fd, void *buf, size_t count);
 ssize_t preload_write(int fd, const void *buf, size_t count);

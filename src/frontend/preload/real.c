@@ -20,6 +20,7 @@ static void resolve(void)
 	functions.openat = dlsym(RTLD_NEXT, "openat64");
 	functions.access = dlsym(RTLD_NEXT, "access");
 	functions.faccessat = dlsym(RTLD_NEXT, "faccessat");
+	functions.fstat = dlsym(RTLD_NEXT, "fstat64");
 	functions.close = dlsym(RTLD_NEXT, "close");
 	functions.close_range = dlsym(RTLD_NEXT, "close_range");
 	functions.dup = dlsym(RTLD_NEXT, "dup");
@@ -49,6 +50,7 @@ const struct real_functions *real(void)
 /* --- where the linker sends our own calls --------------------------------------------------- */
 
 int __wrap_open64(const char *path, int flags, ...);
+int __wrap_fstat64(int fd, struct stat *st);
 int __wrap_close(int fd);
 int __wrap_fcntl64(int fd, int cmd, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...);
@@ -69,6 +71,11 @@ int __wrap_open64(const char *path, int flags, ...)
 		va_end(ap);
 	}
 	return real()->open(path, flags, mode);
+}
+
+int __wrap_fstat64(int fd, struct stat *st)
+{
+	return real()->fstat(fd, st);
 }
 
 int __wrap_close(int fd)

@@ -11,6 +11,7 @@
 #define FRONTEND_PRELOAD_REAL_H
 
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 struct real_functions {
@@ -18,6 +19,7 @@ struct real_functions {
 	int (*openat)(int dir, const char *path, int flags, ...);
 	int (*access)(const char *path, int mode);
 	int (*faccessat)(int dir, const char *path, int mode, int flags);
+	int (*fstat)(int fd, struct stat *st);
 	int (*close)(int fd);
 	int (*close_range)(unsigned int first, unsigned int last, int flags);
 	int (*dup)(int fd);

@@ -19,7 +19,10 @@
 
 #define PRELOAD_LIBRARY "libnestor-preload.so"
 #define PRELOAD_SESSION_VARIABLE "NESTOR_HOST_SESSION"
-#define PRELOAD_MAGIC 0x32305453484e5354 /* changes with the layout */
+#define PRELOAD_MAGIC 0x33305453484e5354 /* changes with the layout */
+
+/* What fstat(2) of a device says: a number that Linux leaves to local use. */
+#define PRELOAD_CDEV_MAJOR 240U
 
 enum {
 	PRELOAD_MAX_DEVICES = 16,
@@ -45,6 +48,7 @@ struct preload_session {
 	uint64_t magic;
 	uint32_t size;
 	uint32_t log_level; /* enum nst_log_level */
+	uint32_t iommu;	    /* enum nst_soft_iommu */
 	uint32_t check;
 	int32_t trace_fd; /* inherited; -1 = no trace */
 	uint32_t trace_json;

@@ -306,6 +306,18 @@ static const struct nst_host_ops soft_host_ops = {
 	.destroy = host_destroy,
 };
 
+static int create_iommu(const struct nst_soft_config *config, struct soft_iommu **out)
+{
+	static int (*const create[NST_SOFT_NUM_IOMMUS])(const struct nst_soft_config *config,
+							struct soft_iommu **out) = {
+		[NST_SOFT_VTD] = soft_vtd_create,
+	};
+
+	if ((unsigned int)config->iommu >= NST_SOFT_NUM_IOMMUS)
+		return -EINVAL;
+	return create[config->iommu](config, out);
+}
+
 int nst_host_soft_create(const struct nst_soft_config *config, struct nst_host **out)
 {
 	struct soft_host *host = alloc_object(struct soft_host);
@@ -313,7 +325,7 @@ int nst_host_soft_create(const struct nst_soft_config *config, struct nst_host *
 
 	if (!host)
 		return -ENOMEM;
-	err = soft_vtd_create(config, &host->iommu);
+	err = create_iommu(config, &host->iommu);
 	if (err) {
 		free(host);
 		return err;

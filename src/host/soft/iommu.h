@@ -5,7 +5,7 @@
  * driver decides - which domains there are, what user data mean, when a device can be
  * attached, what an invalidation empties:
  *
- *	vtd.c	Intel VT-d	on vtd_hw.c
+ *	vtd.c		Intel VT-d	on vtd_hw.c
  *
  * Operations that are optional say so: NULL is what a driver without it is to the core,
  * mostly EOPNOTSUPP. All of them are called with soft_ctx.lock held unless they say otherwise,

@@ -601,6 +601,8 @@ struct soft_vfio_file {
 };
 
 NST_MUST_CHECK int soft_vfio_open(struct soft_device *dev, struct soft_file **out);
+/* The device @file is a cdev of, or NULL. */
+struct soft_device *soft_file_to_device(struct soft_file *file);
 ssize_t soft_vfio_pread(struct soft_file *file, void *buf, size_t count, uint64_t offset);
 ssize_t soft_vfio_pwrite(struct soft_file *file, const void *buf, size_t count, uint64_t offset);
 NST_MUST_CHECK int soft_vfio_get_region_info(struct soft_device *dev, void *arg);

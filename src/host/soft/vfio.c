@@ -374,3 +374,8 @@ int soft_vfio_open(struct soft_device *dev, struct soft_file **out)
 	*out = &vfile->file;
 	return 0;
 }
+
+struct soft_device *soft_file_to_device(struct soft_file *file)
+{
+	return file->ops == &vfio_ops ? to_soft_vfio_file(file)->dev : NULL;
+}
