@@ -3,7 +3,7 @@
 BUILD ?= build
 NINJA = ninja -C $(BUILD) --quiet
 
-.PHONY: all setup demo test clean help
+.PHONY: all setup demo test bench clean help
 
 all:
 	@scripts/setup build
@@ -20,6 +20,11 @@ demo: setup
 test: setup
 	@scripts/test
 
+bench: all
+	@$(NINJA) bench/bench_soft_host
+	@mkdir -p $(BUILD)/bench
+	@$(BUILD)/bench/bench_soft_host $(BUILD)/bench/soft_host.json
+
 clean:
 	rm -rf build build-*
 
@@ -27,5 +32,6 @@ help:
 	@echo "make         build $(BUILD)/nestor and $(BUILD)/libnestor.so"
 	@echo "make demo    set up, build, and run the main job: a Linux guest's I/O behind a nested IOMMU"
 	@echo "make test    set up, build, and run every test; ends with \"N passed, N failed\""
+	@echo "make bench   what the software host costs, in nanoseconds and beside the least possible"
 	@echo "make setup   only get what is missing: packages, QEMU, guest kernel"
 	@echo "make clean   remove the build directories (the cache of \"make setup\" stays)"
