@@ -214,12 +214,69 @@ static void bad_pointers(void **state)
 	}
 }
 
+/* All of <linux/iommufd.h>, and the calls of VFIO a VMM makes: none is a bare number. */
+static void every_call_has_a_name(void **state)
+{
+	struct rig *rig = open_rig(false);
+	int fd = rig->host->ops->open(rig->host, "/dev/iommu", O_RDWR);
+
+	for (unsigned int nr = IOMMUFD_CMD_BASE; nr <= IOMMUFD_CMD_HW_QUEUE_ALLOC; nr++) {
+		uint64_t arg[16] = { 4 };
+
+		call(rig, fd, _IO(IOMMUFD_TYPE, nr), arg);
+		assert_ptr_equal(strstr(rig->last, "IOMMU_"), rig->last);
+	}
+	for (unsigned int nr = VFIO_BASE; nr <= VFIO_BASE + 20; nr++) {
+		uint64_t arg[16] = { 4 };
+		bool is_group = nr >= VFIO_BASE + 3 && nr <= VFIO_BASE + 6;
+		bool is_graphics = nr == VFIO_BASE + 15 || nr == VFIO_BASE + 16;
+
+		if (is_group || is_graphics || nr > VFIO_BASE + 17)
+			continue;
+		call(rig, fd, _IO(VFIO_TYPE, nr), arg);
+		assert_ptr_equal(strstr(rig->last, "VFIO_"), rig->last);
+	}
+	rig->host->ops->close(rig->host, fd);
+	close_rig(rig);
+}
+
+/* A payload of another kind than the first that the call can have. */
+static void guest_entries_and_migration_states(void **state)
+{
+	struct rig *rig = open_rig(false);
+	struct iommu_hwpt_arm_smmuv3 ste = { .ste = { 0xb, 0x4000 } };
+	struct iommu_hwpt_alloc nested = { .size = sizeof(nested),
+					   .data_type = IOMMU_HWPT_DATA_ARM_SMMUV3,
+					   .data_len = sizeof(ste),
+					   .data_uptr = (uintptr_t)&ste };
+	struct {
+		struct vfio_device_feature header;
+		struct vfio_device_feature_mig_state state;
+	} feature = { .header = { .argsz = sizeof(feature),
+				  .flags = VFIO_DEVICE_FEATURE_SET |
+					   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE },
+		      .state.device_state = VFIO_DEVICE_STATE_STOP_COPY };
+	int fd = rig->host->ops->open(rig->host, "/dev/iommu", O_RDWR);
+	int dev = rig->host->ops->open(rig->host, rig->path, O_RDWR);
+
+	assert_int_equal(call(rig, fd, IOMMU_HWPT_ALLOC, &nested), -ENOENT);
+	assert_non_null(strstr(rig->last, "data_type=ARM_SMMUV3"));
+	assert_non_null(strstr(rig->last, "data=[{qw0=0xb, qw1=0x4000}]"));
+	assert_int_equal(call(rig, dev, VFIO_DEVICE_FEATURE, &feature), -EINVAL); /* not bound */
+	assert_non_null(strstr(rig->last, "data=[{device_state=STOP_COPY}]"));
+	rig->host->ops->close(rig->host, dev);
+	rig->host->ops->close(rig->host, fd);
+	close_rig(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(calls_as_text),
 		cmocka_unit_test(structures_behind_pointers_as_json),
 		cmocka_unit_test(bad_pointers),
+		cmocka_unit_test(every_call_has_a_name),
+		cmocka_unit_test(guest_entries_and_migration_states),
 	};
 
 	return cmocka_run_group_tests_name("trace", tests, NULL, NULL);

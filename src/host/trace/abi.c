@@ -55,6 +55,20 @@ static const struct abi_name set_irqs_flags[] = {
 static const struct abi_name feature_flags[] = {
 	N(VFIO_DEVICE_FEATURE_, GET), N(VFIO_DEVICE_FEATURE_, SET), N(VFIO_DEVICE_FEATURE_, PROBE), END };
 
+static const struct abi_name viommu_types[] = {
+	N(IOMMU_VIOMMU_TYPE_, ARM_SMMUV3), N(IOMMU_VIOMMU_TYPE_, TEGRA241_CMDQV), END };
+static const struct abi_name veventq_types[] = {
+	N(IOMMU_VEVENTQ_TYPE_, ARM_SMMUV3), N(IOMMU_VEVENTQ_TYPE_, TEGRA241_CMDQV), END };
+static const struct abi_name hw_queue_types[] = { N(IOMMU_HW_QUEUE_TYPE_, TEGRA241_CMDQV), END };
+static const struct abi_name vfio_ioas_ops[] = {
+	N(IOMMU_VFIO_IOAS_, GET), N(IOMMU_VFIO_IOAS_, SET), N(IOMMU_VFIO_IOAS_, CLEAR), END };
+static const struct abi_name mig_states[] = {
+	N(VFIO_DEVICE_STATE_, ERROR), N(VFIO_DEVICE_STATE_, STOP), N(VFIO_DEVICE_STATE_, RUNNING),
+	N(VFIO_DEVICE_STATE_, STOP_COPY), N(VFIO_DEVICE_STATE_, RESUMING), N(VFIO_DEVICE_STATE_, RUNNING_P2P),
+	N(VFIO_DEVICE_STATE_, PRE_COPY), N(VFIO_DEVICE_STATE_, PRE_COPY_P2P), END };
+static const struct abi_name mig_flags[] = {
+	N(VFIO_MIGRATION_, STOP_COPY), N(VFIO_MIGRATION_, P2P), N(VFIO_MIGRATION_, PRE_COPY), END };
+
 static const struct abi_field none[] = { END };
 static const struct abi_field destroy[] = { F(iommu_destroy, id, IN, DEC, NULL), END };
 static const struct abi_field ioas_alloc[] = { F(iommu_ioas_alloc, out_ioas_id, OUT, DEC, NULL), END };
@@ -116,9 +130,37 @@ static const struct abi_field fault_alloc[] = {
 	F(iommu_fault_alloc, flags, IN, HEX, NULL), F(iommu_fault_alloc, out_fault_id, OUT, DEC, NULL),
 	F(iommu_fault_alloc, out_fault_fd, OUT, SIGNED, NULL), END };
 static const struct abi_field viommu_alloc[] = {
-	F(iommu_viommu_alloc, flags, IN, HEX, NULL), F(iommu_viommu_alloc, type, IN, DEC, NULL),
+	F(iommu_viommu_alloc, flags, IN, HEX, NULL), F(iommu_viommu_alloc, type, IN, ENUM, viommu_types),
 	F(iommu_viommu_alloc, dev_id, IN, DEC, NULL), F(iommu_viommu_alloc, hwpt_id, IN, DEC, NULL),
 	F(iommu_viommu_alloc, out_viommu_id, OUT, DEC, NULL), END };
+static const struct abi_field vdevice_alloc[] = {
+	F(iommu_vdevice_alloc, viommu_id, IN, DEC, NULL), F(iommu_vdevice_alloc, dev_id, IN, DEC, NULL),
+	F(iommu_vdevice_alloc, virt_id, IN, HEX, NULL), F(iommu_vdevice_alloc, out_vdevice_id, OUT, DEC, NULL), END };
+static const struct abi_field veventq_alloc[] = {
+	F(iommu_veventq_alloc, flags, IN, HEX, NULL), F(iommu_veventq_alloc, viommu_id, IN, DEC, NULL),
+	F(iommu_veventq_alloc, type, IN, ENUM, veventq_types), F(iommu_veventq_alloc, veventq_depth, IN, DEC, NULL),
+	F(iommu_veventq_alloc, out_veventq_id, OUT, DEC, NULL),
+	F(iommu_veventq_alloc, out_veventq_fd, OUT, SIGNED, NULL), END };
+static const struct abi_field hw_queue_alloc[] = {
+	F(iommu_hw_queue_alloc, flags, IN, HEX, NULL), F(iommu_hw_queue_alloc, viommu_id, IN, DEC, NULL),
+	F(iommu_hw_queue_alloc, type, IN, ENUM, hw_queue_types), F(iommu_hw_queue_alloc, index, IN, DEC, NULL),
+	F(iommu_hw_queue_alloc, nesting_parent_iova, IN, HEX, NULL), F(iommu_hw_queue_alloc, length, IN, HEX, NULL),
+	F(iommu_hw_queue_alloc, out_hw_queue_id, OUT, DEC, NULL), END };
+static const struct abi_field vfio_ioas[] = {
+	F(iommu_vfio_ioas, ioas_id, INOUT, DEC, NULL), F(iommu_vfio_ioas, op, IN, ENUM, vfio_ioas_ops), END };
+static const struct abi_field ste[] = { { "qw0", 0, 8, ABI_IN, ABI_HEX, NULL }, { "qw1", 8, 8, ABI_IN, ABI_HEX, NULL }, END };
+static const struct abi_field hw_info_smmuv3[] = {
+	{ "idr0", 8, 4, ABI_OUT, ABI_HEX, NULL }, { "idr1", 12, 4, ABI_OUT, ABI_HEX, NULL },
+	{ "idr2", 16, 4, ABI_OUT, ABI_HEX, NULL }, { "idr3", 20, 4, ABI_OUT, ABI_HEX, NULL },
+	{ "idr4", 24, 4, ABI_OUT, ABI_HEX, NULL }, { "idr5", 28, 4, ABI_OUT, ABI_HEX, NULL },
+	F(iommu_hw_info_arm_smmuv3, iidr, OUT, HEX, NULL), F(iommu_hw_info_arm_smmuv3, aidr, OUT, HEX, NULL), END };
+static const struct abi_field mig_set_state[] = {
+	F(vfio_device_feature_mig_state, device_state, IN, ENUM, mig_states), END };
+static const struct abi_field mig_state[] = {
+	F(vfio_device_feature_mig_state, device_state, OUT, ENUM, mig_states),
+	F(vfio_device_feature_mig_state, data_fd, OUT, SIGNED, NULL), END };
+static const struct abi_field migration[] = {
+	F(vfio_device_feature_migration, flags, OUT, FLAGS, mig_flags), END };
 static const struct abi_field vfio_bind[] = {
 	F(vfio_device_bind_iommufd, flags, IN, HEX, NULL), F(vfio_device_bind_iommufd, iommufd, IN, SIGNED, NULL),
 	F(vfio_device_bind_iommufd, out_devid, OUT, DEC, NULL), END };
@@ -146,22 +188,45 @@ static const struct abi_field vfio_feature[] = {
 	F(vfio_device_feature, flags, IN, FLAGS, feature_flags), F(vfio_device_feature, argsz, IN, DEC, NULL), END };
 
 #define AT(type, member) offsetof(struct type, member)
-static const struct abi_payload vtd_s1_data = {
+static const struct abi_payload ste_data = {
+	"data", ste, sizeof(struct iommu_hwpt_arm_smmuv3), ABI_IN, AT(iommu_hwpt_alloc, data_uptr), -1,
+	AT(iommu_hwpt_alloc, data_type), IOMMU_HWPT_DATA_ARM_SMMUV3, UINT32_MAX, NULL };
+static const struct abi_payload nested_data = {
 	"data", vtd_s1, sizeof(struct iommu_hwpt_vtd_s1), ABI_IN, AT(iommu_hwpt_alloc, data_uptr), -1,
-	AT(iommu_hwpt_alloc, data_type), IOMMU_HWPT_DATA_VTD_S1, UINT32_MAX };
-static const struct abi_payload vtd_entries = {
+	AT(iommu_hwpt_alloc, data_type), IOMMU_HWPT_DATA_VTD_S1, UINT32_MAX, &ste_data };
+static const struct abi_payload smmuv3_commands = {
+	"entries", ste, sizeof(struct iommu_viommu_arm_smmuv3_invalidate), ABI_IN,
+	AT(iommu_hwpt_invalidate, data_uptr), AT(iommu_hwpt_invalidate, entry_num),
+	AT(iommu_hwpt_invalidate, data_type), IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3, UINT32_MAX, NULL };
+static const struct abi_payload invalidate_entries = {
 	"entries", vtd_invalidate, sizeof(struct iommu_hwpt_vtd_s1_invalidate), ABI_IN,
 	AT(iommu_hwpt_invalidate, data_uptr), AT(iommu_hwpt_invalidate, entry_num),
-	AT(iommu_hwpt_invalidate, data_type), IOMMU_HWPT_INVALIDATE_DATA_VTD_S1, UINT32_MAX };
-static const struct abi_payload vtd_info_data = {
+	AT(iommu_hwpt_invalidate, data_type), IOMMU_HWPT_INVALIDATE_DATA_VTD_S1, UINT32_MAX, &smmuv3_commands };
+static const struct abi_payload smmuv3_info_data = {
+	"data", hw_info_smmuv3, sizeof(struct iommu_hw_info_arm_smmuv3), ABI_OUT, AT(iommu_hw_info, data_uptr), -1,
+	AT(iommu_hw_info, out_data_type), IOMMU_HW_INFO_TYPE_ARM_SMMUV3, UINT32_MAX, NULL };
+static const struct abi_payload info_data = {
 	"data", hw_info_vtd, sizeof(struct iommu_hw_info_vtd), ABI_OUT, AT(iommu_hw_info, data_uptr), -1,
-	AT(iommu_hw_info, out_data_type), IOMMU_HW_INFO_TYPE_INTEL_VTD, UINT32_MAX };
+	AT(iommu_hw_info, out_data_type), IOMMU_HW_INFO_TYPE_INTEL_VTD, UINT32_MAX, &smmuv3_info_data };
+#define FEATURE(op, feature) AT(vfio_device_feature, flags), (op) | (feature), 0x7ffff
+static const struct abi_payload migration_data = {
+	"data", migration, sizeof(struct vfio_device_feature_migration), ABI_OUT, -1, -1,
+	FEATURE(VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_MIGRATION), NULL };
+static const struct abi_payload get_state_data = {
+	"data", mig_state, sizeof(struct vfio_device_feature_mig_state), ABI_OUT, -1, -1,
+	FEATURE(VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE), &migration_data };
+static const struct abi_payload new_state_data = {
+	"data", mig_state, sizeof(struct vfio_device_feature_mig_state), ABI_OUT, -1, -1,
+	FEATURE(VFIO_DEVICE_FEATURE_SET, VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE), &get_state_data };
+static const struct abi_payload feature_data = {
+	"data", mig_set_state, sizeof(struct vfio_device_feature_mig_state), ABI_IN, -1, -1,
+	FEATURE(VFIO_DEVICE_FEATURE_SET, VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE), &new_state_data };
 static const struct abi_payload ranges_data = {
 	"ranges", iova_range, sizeof(struct iommu_iova_range), ABI_OUT,
-	AT(iommu_ioas_iova_ranges, allowed_iovas), AT(iommu_ioas_iova_ranges, num_iovas), -1, 0, 0 };
+	AT(iommu_ioas_iova_ranges, allowed_iovas), AT(iommu_ioas_iova_ranges, num_iovas), -1, 0, 0, NULL };
 static const struct abi_payload eventfds_data = {
 	"eventfds", eventfd, 4, ABI_IN, -1, AT(vfio_irq_set, count), AT(vfio_irq_set, flags),
-	VFIO_IRQ_SET_DATA_EVENTFD, VFIO_IRQ_SET_DATA_EVENTFD };
+	VFIO_IRQ_SET_DATA_EVENTFD, VFIO_IRQ_SET_DATA_EVENTFD, NULL };
 
 #define CALL(request, type, fields, payload) { request, #request, sizeof(struct type), fields, payload }
 static const struct abi_call calls[] = {
@@ -175,13 +240,17 @@ static const struct abi_call calls[] = {
 	CALL(IOMMU_IOAS_UNMAP, iommu_ioas_unmap, ioas_unmap, NULL),
 	CALL(IOMMU_IOAS_CHANGE_PROCESS, iommu_ioas_change_process, none, NULL),
 	CALL(IOMMU_OPTION, iommu_option, option, NULL),
-	CALL(IOMMU_HWPT_ALLOC, iommu_hwpt_alloc, hwpt_alloc, &vtd_s1_data),
-	CALL(IOMMU_GET_HW_INFO, iommu_hw_info, hw_info, &vtd_info_data),
+	CALL(IOMMU_HWPT_ALLOC, iommu_hwpt_alloc, hwpt_alloc, &nested_data),
+	CALL(IOMMU_GET_HW_INFO, iommu_hw_info, hw_info, &info_data),
 	CALL(IOMMU_HWPT_SET_DIRTY_TRACKING, iommu_hwpt_set_dirty_tracking, set_dirty, NULL),
 	CALL(IOMMU_HWPT_GET_DIRTY_BITMAP, iommu_hwpt_get_dirty_bitmap, get_dirty, NULL),
-	CALL(IOMMU_HWPT_INVALIDATE, iommu_hwpt_invalidate, invalidate, &vtd_entries),
+	CALL(IOMMU_HWPT_INVALIDATE, iommu_hwpt_invalidate, invalidate, &invalidate_entries),
 	CALL(IOMMU_FAULT_QUEUE_ALLOC, iommu_fault_alloc, fault_alloc, NULL),
 	CALL(IOMMU_VIOMMU_ALLOC, iommu_viommu_alloc, viommu_alloc, NULL),
+	CALL(IOMMU_VDEVICE_ALLOC, iommu_vdevice_alloc, vdevice_alloc, NULL),
+	CALL(IOMMU_VEVENTQ_ALLOC, iommu_veventq_alloc, veventq_alloc, NULL),
+	CALL(IOMMU_HW_QUEUE_ALLOC, iommu_hw_queue_alloc, hw_queue_alloc, NULL),
+	CALL(IOMMU_VFIO_IOAS, iommu_vfio_ioas, vfio_ioas, NULL),
 	CALL(VFIO_DEVICE_BIND_IOMMUFD, vfio_device_bind_iommufd, vfio_bind, NULL),
 	CALL(VFIO_DEVICE_ATTACH_IOMMUFD_PT, vfio_device_attach_iommufd_pt, vfio_attach, NULL),
 	CALL(VFIO_DEVICE_DETACH_IOMMUFD_PT, vfio_device_detach_iommufd_pt, vfio_detach, NULL),
@@ -189,8 +258,15 @@ static const struct abi_call calls[] = {
 	CALL(VFIO_DEVICE_GET_REGION_INFO, vfio_region_info, vfio_region, NULL),
 	CALL(VFIO_DEVICE_GET_IRQ_INFO, vfio_irq_info, vfio_irq, NULL),
 	CALL(VFIO_DEVICE_SET_IRQS, vfio_irq_set, vfio_set_irqs, &eventfds_data),
-	CALL(VFIO_DEVICE_FEATURE, vfio_device_feature, vfio_feature, NULL),
+	CALL(VFIO_DEVICE_FEATURE, vfio_device_feature, vfio_feature, &feature_data),
 	{ VFIO_DEVICE_RESET, "VFIO_DEVICE_RESET", 0, none, NULL },
+	/* these numbers are given twice: to devices, and to containers */
+	{ VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO/VFIO_IOMMU_GET_INFO", 0, none, NULL },
+	{ VFIO_DEVICE_PCI_HOT_RESET, "VFIO_DEVICE_PCI_HOT_RESET/VFIO_IOMMU_MAP_DMA", 0, none, NULL },
+	{ VFIO_IOMMU_UNMAP_DMA, "VFIO_DEVICE_QUERY_GFX_PLANE/VFIO_IOMMU_UNMAP_DMA", 0, none, NULL },
+	{ VFIO_GET_API_VERSION, "VFIO_GET_API_VERSION", 0, none, NULL },
+	{ VFIO_CHECK_EXTENSION, "VFIO_CHECK_EXTENSION", 0, none, NULL },
+	{ VFIO_SET_IOMMU, "VFIO_SET_IOMMU", 0, none, NULL },
 };
 /* clang-format on */
 

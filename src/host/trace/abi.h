@@ -38,6 +38,7 @@ struct abi_payload {
 	int16_t type;	     /* offset of the u32 that says what they are ... */
 	uint32_t type_value; /* ... and its value for this kind; type -1: always */
 	uint32_t type_mask;
+	const struct abi_payload *next; /* what it can be instead, or NULL */
 };
 
 struct abi_call {
@@ -45,7 +46,7 @@ struct abi_call {
 	const char *name;
 	uint16_t size;
 	const struct abi_field *fields;
-	const struct abi_payload *payload; /* one, or NULL */
+	const struct abi_payload *payload; /* or NULL */
 };
 
 /* NULL for a request that is not known. */

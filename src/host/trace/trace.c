@@ -79,6 +79,17 @@ static uint64_t member(const uint8_t *structure, int16_t offset, size_t size)
 	return value;
 }
 
+/* Is it this kind of payload that the call has, and is what says so all there? */
+static bool has_payload(const struct abi_call *call, const struct abi_payload *p,
+			const uint8_t *structure, size_t available, enum abi_direction direction)
+{
+	size_t needed = p->pointer >= 0 ? (size_t)p->pointer + sizeof(uint64_t) : call->size;
+
+	if (p->direction != direction || available < needed)
+		return false;
+	return p->type < 0 || (member(structure, p->type, 4) & p->type_mask) == p->type_value;
+}
+
 static void record_payload(struct record *r, const struct abi_payload *p, const void *arg,
 			   const uint8_t *structure, size_t available, enum abi_direction direction)
 {
@@ -86,10 +97,6 @@ static void record_payload(struct record *r, const struct abi_payload *p, const 
 	uint64_t at;
 	size_t count, shown;
 
-	if (!p || p->direction != direction || available < sizeof(uint64_t) * 2)
-		return;
-	if (p->type >= 0 && (member(structure, p->type, 4) & p->type_mask) != p->type_value)
-		return;
 	count = p->count >= 0 ? member(structure, p->count, 4) : 1;
 	at = p->pointer >= 0 ? member(structure, p->pointer, 8) : (uintptr_t)arg + available;
 	shown = MIN(count, (size_t)SHOWN_ELEMENTS);
@@ -113,11 +120,16 @@ static void record_half(struct record *r, const struct abi_call *call, const voi
 	size_t available = peek_struct(call, arg, structure);
 
 	record_fields(r, call->fields, structure, available, direction);
-	record_payload(r, call->payload, arg, structure, available, direction);
+	for (const struct abi_payload *p = call->payload; p; p = p->next)
+		if (has_payload(call, p, structure, available, direction))
+			record_payload(r, p, arg, structure, available, direction);
 }
 
 static bool has_output(const struct abi_call *call)
 {
+	for (const struct abi_payload *p = call->payload; p; p = p->next)
+		if (p->direction & ABI_OUT)
+			return true;
 	for (const struct abi_field *f = call->fields; f->name; f++)
 		if (f->direction & ABI_OUT)
 			return true;
