@@ -5,6 +5,7 @@
 #include "base/bits.h"
 #include "endpoint/endpoint_options.h"
 #include "endpoint/nvme.h"
+#include "endpoint/testdev.h"
 
 #include <errno.h>
 #include <string.h>
@@ -15,6 +16,7 @@ static const struct {
 		      struct endpoint **out, char **err_text);
 } models[] = {
 	{ "nvme", nvme_create },
+	{ "testdev", testdev_create },
 };
 
 int endpoint_create(const char *description, const struct nst_log *log, struct endpoint **out,
@@ -36,7 +38,9 @@ int endpoint_create(const char *description, const struct nst_log *log, struct e
 		return err;
 	}
 	err = endpoint_fail(err_text, -EINVAL,
-			    "There is no device model \"%s\"; there is \"nvme\".", opts.model);
+			    "There is no device model \"%s\"; there are \"nvme\" and "
+			    "\"testdev\".",
+			    opts.model);
 	endpoint_options_fini(&opts);
 	return err;
 }

@@ -100,7 +100,7 @@ struct endpoint_ops {
 			     unsigned int size);
 	void (*bar_write)(struct endpoint *ep, unsigned int bar, uint64_t offset, unsigned int size,
 			  uint64_t value);
-	void (*run)(struct endpoint *ep);
+	void (*run)(struct endpoint *ep); /* NULL if it is never needed */
 	/*
 	 * An ATS Invalidate Request: forget what was translated for @pasid (NST_NO_PASID: for
 	 * requests without one) in [iova, last], and come back when no request that used it is

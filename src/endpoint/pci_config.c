@@ -60,6 +60,12 @@ void pci_config_init(struct pci_config *cfg, uint16_t vendor, uint16_t device, u
 	pci_config_set(cfg, PCI_INTERRUPT_LINE, 1, 0, 0xff);
 }
 
+void pci_config_set_subsystem(struct pci_config *cfg, uint16_t vendor, uint16_t device)
+{
+	pci_config_set(cfg, PCI_SUBSYSTEM_VENDOR_ID, 2, vendor, 0);
+	pci_config_set(cfg, PCI_SUBSYSTEM_ID, 2, device, 0);
+}
+
 void pci_config_set_bar(struct pci_config *cfg, unsigned int bar, uint64_t size, bool is_64bit)
 {
 	uint16_t offset = (uint16_t)(PCI_BASE_ADDRESS_0 + 4 * bar);

@@ -30,6 +30,9 @@ struct pci_config {
 void pci_config_init(struct pci_config *cfg, uint16_t vendor, uint16_t device, uint32_t class_code,
 		     uint8_t revision);
 
+/* Subsystem ids, if they are not @vendor and @device. */
+void pci_config_set_subsystem(struct pci_config *cfg, uint16_t vendor, uint16_t device);
+
 /* BAR @bar of @size bytes (a power of two >= 4096); a 64-bit one uses @bar + 1 too. */
 void pci_config_set_bar(struct pci_config *cfg, unsigned int bar, uint64_t size, bool is_64bit);
 

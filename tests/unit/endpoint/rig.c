@@ -18,6 +18,9 @@ static bool faults(struct rig *r, const struct endpoint_dma_request *req)
 
 	if (r->fault_nth && --r->fault_nth == 0)
 		return true;
+	if (!req->write && r->read_fault_last && req->iova.v <= r->read_fault_last &&
+	    last >= r->read_fault_first)
+		return true;
 	return r->fault_last && req->iova.v <= r->fault_last && last >= r->fault_first;
 }
 
@@ -34,6 +37,8 @@ static int bus_dma(struct endpoint_bus *bus, const struct endpoint_dma_request *
 		return -EFAULT;
 	at = r->memory + (req->iova.v - RIG_BASE);
 	memcpy(req->write ? at : req->buf, req->write ? req->buf : at, req->size);
+	if (req->write && r->garble >= req->iova.v && r->garble - req->iova.v < req->size)
+		r->memory[r->garble - RIG_BASE] ^= 0x10;
 	return 0;
 }
 
@@ -89,18 +94,13 @@ static void set_bus_master(struct rig *r)
 	assert_false(pci_config_write(&r->ep->config, 4, &command, sizeof(command)));
 }
 
-void rig_open(struct rig *r, uint64_t size, const char *options, bool threaded)
+void rig_plug(struct rig *r, const char *description, bool threaded)
 {
-	char description[160], path[] = "/tmp/nestor-rig-XXXXXX", *err_text = NULL;
+	char *err_text = NULL;
 
 	memset(r, 0, sizeof(*r));
-	r->fd = mkstemp(path);
-	assert_true(r->fd >= 0);
-	assert_int_equal(ftruncate(r->fd, (off_t)size), 0);
-	snprintf(description, sizeof(description), "nvme,file=%s%s", path, options);
+	r->fd = -1;
 	assert_int_equal(endpoint_create(description, NULL, &r->ep, &err_text), 0);
-	/* Without a name now, so that a test that fails leaves nothing behind. */
-	unlink(path);
 	r->bus.ops = &bus_ops;
 	r->ep->bus = &r->bus;
 	r->memory = calloc(1, RIG_SIZE);
@@ -115,6 +115,20 @@ void rig_open(struct rig *r, uint64_t size, const char *options, bool threaded)
 	}
 }
 
+void rig_open(struct rig *r, uint64_t size, const char *options, bool threaded)
+{
+	char description[160], path[] = "/tmp/nestor-rig-XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	snprintf(description, sizeof(description), "nvme,file=%s%s", path, options);
+	rig_plug(r, description, threaded);
+	r->fd = fd;
+	/* Without a name now, so that a test that fails leaves nothing behind. */
+	unlink(path);
+}
+
 void rig_close(struct rig *r)
 {
 	if (r->threaded) {
@@ -126,7 +140,8 @@ void rig_close(struct rig *r)
 	}
 	assert_int_equal(atomic_load(&r->violations), 0);
 	endpoint_destroy(r->ep);
-	close(r->fd);
+	if (r->fd >= 0)
+		close(r->fd);
 	free(r->memory);
 }
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A bench for one NVMe controller: a bus with flat memory, faults on demand and
- * counted interrupts, a device thread or none, and the little of a driver that
- * tests need. Memory is at RIG_BASE, so that an address is never a valid offset.
+ * A bench for one endpoint: a bus with flat memory, faults on demand and counted
+ * interrupts, a device thread or none; and the little of an NVMe driver that tests need. Memory is at RIG_BASE, so that an address is never a valid offset.
  */
 #ifndef TESTS_UNIT_ENDPOINT_RIG_H
 #define TESTS_UNIT_ENDPOINT_RIG_H
@@ -27,11 +26,13 @@ struct rig {
 	struct endpoint *ep;
 	uint8_t *memory;
 	uint64_t next_free;
-	int fd;			/* the disk file, beside the controller's own */
+	int fd;			/* NVMe: the disk file, beside the controller's own; or -1 */
 
 	/* Faults: a range of addresses, or the n-th request from now (1 = the next). */
 	uint64_t fault_first, fault_last;
 	unsigned int fault_nth;
+	uint64_t read_fault_first, read_fault_last; /* a range that can only be written */
+	uint64_t garble;	/* a byte that does not keep what a device writes, or 0 */
 	atomic_bool forbidden;	/* any DMA is a failure of the test */
 	atomic_uint violations, requests;
 	atomic_uint irqs[NVME_IO_QUEUES_MAX + 1];
@@ -46,6 +47,8 @@ struct rig {
 	uint16_t next_cid;
 };
 
+/* The endpoint of that description, with Bus Master Enable on. */
+void rig_plug(struct rig *r, const char *description, bool threaded);
 /* A controller on a temporary file of @size bytes; @options begin with a comma or are "". */
 void rig_open(struct rig *r, uint64_t size, const char *options, bool threaded);
 void rig_close(struct rig *r);

@@ -95,6 +95,7 @@ static void bad_descriptions_are_explained(void **state)
 {
 	expect_error("", -EINVAL, "no device model");
 	expect_error("nvmes,file=x", -EINVAL, "\"nvmes\"");
+	expect_error("testdev,file=x", -EINVAL, "no option \"file\"");
 	expect_error("nvme", -EINVAL, "nvme,file=PATH");
 	expect_error("nvme,file=", -EINVAL, "nvme,file=PATH");
 	expect_error("nvme,file", -EINVAL, "key=value");
