@@ -13,15 +13,12 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "endpoint/registers.h"
 
 #define CAP_VALUE                                                                   \
 	(FIELD_PREP(NVME_CAP_MQES, NVME_QUEUE_ENTRIES_MAX - 1) | NVME_CAP_CQR |     \
 	 FIELD_PREP(NVME_CAP_TO, 20) | FIELD_PREP(NVME_CAP_CSS, NVME_CAP_CSS_NVM) | \
 	 FIELD_PREP(NVME_CAP_MPSMAX, NVME_MPSMAX))
-
-/* One MSI-X table entry: 16 bytes, all but 2 + 31 bits writable, masked at power-on. */
-#define MSIX_ENTRY_SIZE 16
-#define MSIX_MASKED 1
 
 /* Stop run() at its next command or chunk boundary and keep it stopped: after this no DMA is
  * under way and run()'s own fields may be touched. The lock is released while waiting. */
@@ -139,13 +136,6 @@ static uint32_t read_word(const struct nvme_ctrl *c, uint64_t offset) REQUIRES(c
 	}
 }
 
-static void set_half(uint64_t *reg, bool high, uint32_t value, uint64_t writable)
-{
-	uint64_t keep = high ? UINT32_MAX : ~(uint64_t)UINT32_MAX;
-
-	*reg = ((*reg & keep) | (uint64_t)value << (high ? 32 : 0)) & writable;
-}
-
 /* Returns true if run() is needed. */
 static bool write_word(struct nvme_ctrl *c, uint64_t offset, uint32_t value) REQUIRES(c->lock)
 {
@@ -163,11 +153,11 @@ static bool write_word(struct nvme_ctrl *c, uint64_t offset, uint32_t value) REQ
 		break;
 	case NVME_REG_ASQ:
 	case NVME_REG_ASQ + 4:
-		set_half(&c->asq, offset != NVME_REG_ASQ, value, NVME_QUEUE_BASE_WRITABLE);
+		register_set_half(&c->asq, offset != NVME_REG_ASQ, value, NVME_QUEUE_BASE_WRITABLE);
 		break;
 	case NVME_REG_ACQ:
 	case NVME_REG_ACQ + 4:
-		set_half(&c->acq, offset != NVME_REG_ACQ, value, NVME_QUEUE_BASE_WRITABLE);
+		register_set_half(&c->acq, offset != NVME_REG_ACQ, value, NVME_QUEUE_BASE_WRITABLE);
 		break;
 	}
 	return false;
@@ -223,21 +213,9 @@ static void write_doorbell(struct nvme_ctrl *c, uint64_t offset, uint32_t value)
 		endpoint_kick(&c->ep);
 }
 
-static void write_msix(struct nvme_ctrl *c, uint64_t offset, unsigned int size, uint64_t value)
+static unsigned int msix_vectors(const struct nvme_ctrl *c)
 {
-	for (unsigned int i = 0; i < size; i++) {
-		uint64_t at = offset + i - NVME_MSIX_TABLE;
-		uint8_t writable = 0xff;
-
-		if (at >= c->vectors * MSIX_ENTRY_SIZE)
-			continue;
-		if (at % MSIX_ENTRY_SIZE == 0)
-			writable = 0xfc;
-		else if (at % MSIX_ENTRY_SIZE >= 12)
-			writable = at % MSIX_ENTRY_SIZE == 12 ? MSIX_MASKED : 0;
-		c->msix_area[at] =
-			(uint8_t)((c->msix_area[at] & ~writable) | ((value >> (8 * i)) & writable));
-	}
+	return c->ep.config.msix_cap ? c->vectors : 0;
 }
 
 static void nvme_bar_write(struct endpoint *ep, unsigned int bar, uint64_t offset,
@@ -248,7 +226,8 @@ static void nvme_bar_write(struct endpoint *ep, unsigned int bar, uint64_t offse
 	if (bar != 0 || !range_fits(offset, size, NVME_BAR_SIZE))
 		return;
 	if (offset >= NVME_MSIX_TABLE)
-		write_msix(c, offset, size, value);
+		msix_table_write(c->msix_area, msix_vectors(c), offset - NVME_MSIX_TABLE, size,
+				 value);
 	else if (size < 4 || !IS_ALIGNED(offset, size))
 		return;
 	else if (offset < NVME_REG_DOORBELLS)
@@ -265,9 +244,7 @@ static void power_on(struct nvme_ctrl *c) REQUIRES(c->lock)
 	c->page_bytes = PAGE_SIZE_4K;
 	nvme_features_reset(c);
 	nvme_queues_stop(c);
-	memset(c->msix_area, 0, sizeof(c->msix_area));
-	for (unsigned int i = 0; c->ep.config.msix_cap && i < c->vectors; i++)
-		c->msix_area[i * MSIX_ENTRY_SIZE + 12] = MSIX_MASKED;
+	msix_table_reset(c->msix_area, msix_vectors(c));
 }
 
 static void nvme_reset(struct endpoint *ep)

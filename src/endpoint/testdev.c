@@ -11,6 +11,7 @@
 #include "base/bits.h"
 #include "base/endian.h"
 #include "base/log.h"
+#include "endpoint/registers.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -114,24 +115,14 @@ static uint32_t read_word(struct testdev *t, uint64_t offset)
 	}
 }
 
-static void set_low(uint64_t *reg, uint32_t value)
-{
-	*reg = (*reg & ~(uint64_t)UINT32_MAX) | value;
-}
-
-static void set_high(uint64_t *reg, uint32_t value)
-{
-	*reg = (*reg & UINT32_MAX) | (uint64_t)value << 32;
-}
-
 static void write_word(struct testdev *t, uint64_t offset, uint32_t value)
 {
 	switch (offset) {
 	case ITD_REG_DMA_GVA_LO:
-		set_low(&t->gva, value);
+		register_set_half(&t->gva, false, value, UINT64_MAX);
 		break;
 	case ITD_REG_DMA_GVA_HI:
-		set_high(&t->gva, value);
+		register_set_half(&t->gva, true, value, UINT64_MAX);
 		break;
 	case ITD_REG_DMA_LEN:
 		t->len = value;
@@ -147,10 +138,10 @@ static void write_word(struct testdev *t, uint64_t offset, uint32_t value)
 		t->attrs = value;
 		break;
 	case ITD_REG_DMA_GPA_LO:
-		set_low(&t->gpa, value);
+		register_set_half(&t->gpa, false, value, UINT64_MAX);
 		break;
 	case ITD_REG_DMA_GPA_HI:
-		set_high(&t->gpa, value);
+		register_set_half(&t->gpa, true, value, UINT64_MAX);
 		break;
 	}
 }
