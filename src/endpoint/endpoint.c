@@ -57,3 +57,11 @@ int endpoint_dma(struct endpoint *ep, const struct endpoint_dma_request *req)
 		return -EIO;
 	return ep->bus->ops->dma(ep->bus, req);
 }
+
+int endpoint_translate(struct endpoint *ep, const struct endpoint_ats_request *req,
+		       struct endpoint_ats_reply *reply)
+{
+	if (!atomic_load(&ep->config.bus_master) || !atomic_load(&ep->config.ats_enabled))
+		return -EIO;
+	return ep->bus->ops->translate(ep->bus, req, reply);
+}

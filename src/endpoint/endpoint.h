@@ -29,7 +29,8 @@ struct endpoint_dma_request {
 	bool privileged; /* Privileged Mode Requested; needs a PASID */
 	/*
 	 * AT = translated: @iova is what a translation reply said. @untranslated is the address
-	 * that was asked for then: no bus carries it, the IOMMU sanitizer compares.
+	 * that was asked for then, with this @pasid and @privileged: no bus carries it, the
+	 * IOMMU sanitizer compares.
 	 */
 	bool translated;
 	nst_iova untranslated;
@@ -82,10 +83,12 @@ struct endpoint_bus_ops {
 	/* 0; -EFAULT: a translation fault or an address that is not there. Any thread. Part of
 	 * the buffer may have been transferred before a fault, as on a real bus. */
 	int (*dma)(struct endpoint_bus *bus, const struct endpoint_dma_request *req);
-	/* 0, or -EFAULT: the translation agent refuses the device. Any thread. */
+	/* 0, or -EFAULT: the translation agent refuses the device. Any thread. The device may
+	 * hold a lock over it that ats_invalidate() takes. */
 	int (*translate)(struct endpoint_bus *bus, const struct endpoint_ats_request *req,
 			 struct endpoint_ats_reply *reply);
-	/* The answer comes to ops->page_response(), perhaps before this returns. Any thread. */
+	/* The answer comes to ops->page_response(), perhaps before this returns. Any thread; no
+	 * lock of the device is held. */
 	void (*page_request)(struct endpoint_bus *bus, const struct endpoint_page_request *req);
 	/* Raise MSI or MSI-X vector @vector, whichever the driver enabled. Any thread. */
 	void (*interrupt)(struct endpoint_bus *bus, unsigned int vector);
@@ -109,7 +112,8 @@ struct endpoint_ops {
 	 * NULL if the device has no ATS capability.
 	 */
 	void (*ats_invalidate)(struct endpoint *ep, uint32_t pasid, nst_iova iova, nst_iova last);
-	/* The answer to a group of page requests. Any thread, as ats_invalidate(). NULL: no PRI. */
+	/* The answer to a group of page requests. Any thread, under locks of the host, even inside
+	 * page_request(); of the bus it calls kick() alone. NULL: no PRI. */
 	void (*page_response)(struct endpoint *ep, const struct endpoint_page_response *resp);
 	/* Conventional or function-level reset: back to power-on; no DMA after it returns. Resets
 	 * the configuration space too: who must keep it (VFIO's reset) saves and restores it. */
@@ -137,6 +141,19 @@ void endpoint_destroy(struct endpoint *ep);
 
 /* DMA is refused with -EIO while the driver keeps Bus Master Enable off. */
 NST_MUST_CHECK int endpoint_dma(struct endpoint *ep, const struct endpoint_dma_request *req);
+
+/*
+ * Ask for a translation (-EIO while ATS or Bus Master Enable is off) or for a page. Hosts whose
+ * bus has neither operation leave ATS and page requests disabled.
+ */
+NST_MUST_CHECK int endpoint_translate(struct endpoint *ep, const struct endpoint_ats_request *req,
+				      struct endpoint_ats_reply *reply);
+
+static inline void endpoint_page_request(struct endpoint *ep,
+					 const struct endpoint_page_request *req)
+{
+	ep->bus->ops->page_request(ep->bus, req);
+}
 
 static inline void endpoint_interrupt(struct endpoint *ep, unsigned int vector)
 {

@@ -3,8 +3,8 @@
  * See pci_config.h. Register layouts are those of the PCI Express Base Specification:
  * PCIe 6.0 s7.5 (header, power management, PCI Express), PCIe 6.0 s7.7 (MSI, MSI-X).
  * A write is three masks: keep what is read-only, take what is writable, clear what
- * is W1C and written as 1. Only two bits do more than store: COMMAND.BME is copied
- * to an atomic, and DEVCTL.BCR_FLR never sticks.
+ * is W1C and written as 1. Few bits do more than store: COMMAND.BME and the controls
+ * of pci_services.c are copied to atomics, and DEVCTL.BCR_FLR never sticks.
  */
 #include "endpoint/pci_config.h"
 
@@ -191,11 +191,13 @@ void pci_config_read(const struct pci_config *cfg, uint64_t offset, void *buf, s
 	memset(out, 0xff, size);
 	if (offset < PCI_CONFIG_SIZE)
 		memcpy(out, &cfg->bytes[offset], MIN(size, PCI_CONFIG_SIZE - offset));
+	pci_services_read(cfg, offset, out, size);
 }
 
-static void update_bus_master(struct pci_config *cfg)
+static void update_controls(struct pci_config *cfg)
 {
 	atomic_store(&cfg->bus_master, get(cfg, PCI_COMMAND, 2) & PCI_COMMAND_MASTER);
+	pci_services_update(cfg);
 }
 
 /* Bit 15 of DEVCTL is in its upper byte; it reads as 0. */
@@ -208,11 +210,12 @@ static bool asks_for_flr(const struct pci_config *cfg, uint64_t at, uint8_t byte
 bool pci_config_write(struct pci_config *cfg, uint64_t offset, const void *buf, size_t size)
 {
 	const uint8_t *in = buf;
-	bool flr = false;
+	bool flr = false, reset_pri = false;
 
 	if (offset >= PCI_CONFIG_SIZE)
 		return false;
 	size = MIN(size, PCI_CONFIG_SIZE - offset);
+	pci_services_fold(cfg);
 	for (size_t i = 0; i < size; i++) {
 		uint64_t at = offset + i;
 		uint8_t rw = cfg->writable[at];
@@ -220,17 +223,22 @@ bool pci_config_write(struct pci_config *cfg, uint64_t offset, const void *buf, 
 
 		cfg->bytes[at] = (uint8_t)(((cfg->bytes[at] & ~rw) | (in[i] & rw)) & ~cleared);
 		flr |= asks_for_flr(cfg, at, in[i]);
+		reset_pri |= pci_services_asks_for_pri_reset(cfg, at, in[i]);
 	}
-	update_bus_master(cfg);
+	update_controls(cfg);
+	if (reset_pri)
+		pci_services_reset_pri(cfg);
 	return flr;
 }
 
 void pci_config_reset(struct pci_config *cfg)
 {
+	pci_services_fold(cfg);
 	for (size_t i = 0; i < PCI_CONFIG_SIZE; i++) {
 		uint8_t mine = cfg->writable[i] | cfg->write_1_clear[i];
 
 		cfg->bytes[i] = (uint8_t)((cfg->bytes[i] & ~mine) | (cfg->reset_value[i] & mine));
 	}
-	update_bus_master(cfg);
+	update_controls(cfg);
+	pci_services_reset_pri(cfg);
 }

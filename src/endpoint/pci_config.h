@@ -23,7 +23,17 @@ struct pci_config {
 	uint16_t next_free;			 /* where the next capability goes, 0x40..0xff */
 	uint16_t next_free_ext;			 /* the same for 0x100..0xfff */
 	uint16_t msi_cap, msix_cap, express_cap; /* offsets; 0 = not there */
-	atomic_bool bus_master;			 /* COMMAND.BME, readable from any thread */
+	uint16_t ats_cap, pri_cap, pasid_cap;	 /* the same */
+
+	/* What control registers say, for readers on any thread. */
+	atomic_bool bus_master; /* COMMAND.BME */
+	atomic_bool ats_enabled, pasid_enabled, pasid_privileged, pri_enabled;
+	atomic_uint pri_allocated;
+	/* Change when ATS is switched, and when page requests are enabled or reset: what the
+	 * device holds from an earlier epoch is void. */
+	atomic_uint ats_epoch, pri_epoch;
+	/* Written by the device on any thread: page requests without an answer; status bits. */
+	atomic_uint pri_outstanding, pri_events;
 };
 
 /* Type 0 header. @class_code is 24 bits. */
@@ -56,6 +66,24 @@ void pci_config_add_express(struct pci_config *cfg);
 void pci_config_add_msi(struct pci_config *cfg, unsigned int vectors);
 void pci_config_add_msix(struct pci_config *cfg, unsigned int vectors, unsigned int bar,
 			 uint32_t table_offset, uint32_t pba_offset);
+
+/* pci_services.c. ATS with page-aligned addresses and an STU that is always 0; page requests,
+ * @capacity of them at a time (after PASID: whether responses carry one depends on it);
+ * PASID of @bits bits, with privileged mode, without execute permission. */
+void pci_config_add_ats(struct pci_config *cfg);
+void pci_config_add_pasid(struct pci_config *cfg, unsigned int bits);
+void pci_config_add_pri(struct pci_config *cfg, uint32_t capacity);
+
+/* The device got a response to nothing, or one that says Response Failure. Any thread. */
+void pci_config_pri_event(struct pci_config *cfg, bool failure);
+
+/* pci_services.c, for pci_config.c: events into the status register, bytes of which some are
+ * worked out, controls into their copies, "does this byte ask for a page request reset?". */
+void pci_services_fold(struct pci_config *cfg);
+void pci_services_read(const struct pci_config *cfg, uint64_t offset, uint8_t *out, size_t size);
+void pci_services_update(struct pci_config *cfg);
+void pci_services_reset_pri(struct pci_config *cfg);
+bool pci_services_asks_for_pri_reset(const struct pci_config *cfg, uint64_t at, uint8_t byte);
 
 /* Access by software, serialised by the caller. Offset and size may be anything inside the space.
  */

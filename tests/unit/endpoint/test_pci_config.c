@@ -186,6 +186,95 @@ static void accesses_outside_are_harmless(void **state)
 	assert_memory_equal(cfg.bytes, before.bytes, PCI_CONFIG_SIZE);
 }
 
+static void build_services(struct pci_config *cfg)
+{
+	pci_config_init(cfg, 0x1234, 0x5678, 0xff0000, 0);
+	pci_config_add_express(cfg);
+	pci_config_add_ats(cfg);
+	pci_config_add_pasid(cfg, 16);
+	pci_config_add_pri(cfg, 64);
+}
+
+static void ats_and_pasid_controls_are_copied(void **state)
+{
+	struct pci_config cfg;
+	unsigned int epoch;
+	uint16_t ats, pasid;
+
+	build_services(&cfg);
+	ats = cfg.ats_cap;
+	pasid = cfg.pasid_cap;
+	assert_int_equal(get(&cfg, ats, 2), 0x0f);
+	assert_int_equal(get(&cfg, ats + 4, 2), 0x20);
+	epoch = atomic_load(&cfg.ats_epoch);
+	assert_false(put(&cfg, ats + 6, 2, 0x801f));
+	assert_int_equal(get(&cfg, ats + 6, 2), 0x8000);
+	assert_true(atomic_load(&cfg.ats_enabled));
+	assert_int_equal(atomic_load(&cfg.ats_epoch), epoch + 1);
+	assert_false(put(&cfg, ats + 6, 2, 0x8000));
+	assert_int_equal(atomic_load(&cfg.ats_epoch), epoch + 1);
+	assert_false(put(&cfg, ats + 7, 1, 0));
+	assert_false(atomic_load(&cfg.ats_enabled));
+	assert_int_equal(atomic_load(&cfg.ats_epoch), epoch + 2);
+
+	assert_int_equal(get(&cfg, pasid, 2), 0x1b);
+	assert_int_equal(get(&cfg, pasid + 4, 2), 0x1004);
+	assert_false(put(&cfg, pasid + 6, 2, 0xffff));
+	assert_int_equal(get(&cfg, pasid + 6, 2), 5);
+	assert_true(atomic_load(&cfg.pasid_enabled) && atomic_load(&cfg.pasid_privileged));
+	assert_false(put(&cfg, pasid + 6, 2, 4));
+	assert_false(atomic_load(&cfg.pasid_enabled) || atomic_load(&cfg.pasid_privileged));
+	assert_false(put(&cfg, pasid + 6, 2, 1));
+	assert_false(put(&cfg, ats + 6, 2, 0x8000));
+	pci_config_reset(&cfg);
+	assert_false(atomic_load(&cfg.pasid_enabled) || atomic_load(&cfg.ats_enabled));
+	assert_int_equal(atomic_load(&cfg.ats_epoch), epoch + 4);
+}
+
+static void page_request_status_is_worked_out(void **state)
+{
+	struct pci_config cfg;
+	unsigned int epoch;
+	uint16_t pri;
+
+	build_services(&cfg);
+	pri = cfg.pri_cap;
+	assert_int_equal(get(&cfg, pri, 2), 0x13);
+	assert_int_equal(get(&cfg, pri + 6, 2), 0x8100);
+	assert_int_equal(get(&cfg, pri + 7, 1), 0x81);
+	assert_int_equal(get(&cfg, pri + 8, 4), 64);
+	assert_false(put(&cfg, pri + 12, 4, 1000));
+	assert_int_equal(get(&cfg, pri + 12, 4), 1000);
+	assert_int_equal(atomic_load(&cfg.pri_allocated), 64);
+	assert_false(put(&cfg, pri + 12, 4, 7));
+	assert_int_equal(atomic_load(&cfg.pri_allocated), 7);
+	epoch = atomic_load(&cfg.pri_epoch);
+	assert_false(put(&cfg, pri + 4, 2, 1));
+	assert_true(atomic_load(&cfg.pri_enabled));
+	assert_int_equal(atomic_load(&cfg.pri_epoch), epoch + 1);
+	assert_int_equal(get(&cfg, pri + 6, 2), 0x8000);
+	atomic_store(&cfg.pri_outstanding, 2);
+	assert_false(put(&cfg, pri + 4, 2, 0));
+	assert_int_equal(get(&cfg, pri + 6, 2), 0x8000);
+	/* Reset has no effect together with Enable, and reads 0. */
+	assert_false(put(&cfg, pri + 4, 2, 2));
+	assert_int_equal(get(&cfg, pri + 4, 4), 0x81000000);
+	assert_int_equal(atomic_load(&cfg.pri_epoch), epoch + 2);
+
+	pci_config_pri_event(&cfg, true);
+	pci_config_pri_event(&cfg, false);
+	assert_int_equal(get(&cfg, pri + 6, 1), 3);
+	assert_false(put(&cfg, pri + 6, 1, 1));
+	assert_int_equal(get(&cfg, pri + 4, 4), 0x81020000);
+	pci_config_pri_event(&cfg, false);
+	assert_false(put(&cfg, pri + 6, 2, 2));
+	assert_int_equal(get(&cfg, pri + 6, 2), 0x8100);
+	pci_config_pri_event(&cfg, true);
+	pci_config_reset(&cfg);
+	assert_int_equal(get(&cfg, pri + 6, 2), 0x8100);
+	assert_int_equal(atomic_load(&cfg.pri_allocated), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +287,8 @@ int main(void)
 		cmocka_unit_test(flr_is_asked_for_by_one_bit_that_never_sticks),
 		cmocka_unit_test(reset_restores_defaults_and_keeps_what_is_fixed),
 		cmocka_unit_test(accesses_outside_are_harmless),
+		cmocka_unit_test(ats_and_pasid_controls_are_copied),
+		cmocka_unit_test(page_request_status_is_worked_out),
 	};
 
 	return cmocka_run_group_tests_name("pci_config", tests, NULL, NULL);
