@@ -3,6 +3,7 @@
 #include "endpoint/endpoint.h"
 
 #include "base/bits.h"
+#include "endpoint/dmatest.h"
 #include "endpoint/endpoint_options.h"
 #include "endpoint/nvme.h"
 #include "endpoint/testdev.h"
@@ -16,6 +17,7 @@ static const struct {
 		      struct endpoint **out, char **err_text);
 } models[] = {
 	{ "nvme", nvme_create },
+	{ "dmatest", dmatest_create },
 	{ "testdev", testdev_create },
 };
 
@@ -38,8 +40,8 @@ int endpoint_create(const char *description, const struct nst_log *log, struct e
 		return err;
 	}
 	err = endpoint_fail(err_text, -EINVAL,
-			    "There is no device model \"%s\"; there are \"nvme\" and "
-			    "\"testdev\".",
+			    "There is no device model \"%s\"; there are \"nvme\", "
+			    "\"dmatest\" and \"testdev\".",
 			    opts.model);
 	endpoint_options_fini(&opts);
 	return err;

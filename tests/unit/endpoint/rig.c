@@ -101,7 +101,8 @@ void rig_plug(struct rig *r, const char *description, bool threaded)
 	memset(r, 0, sizeof(*r));
 	r->fd = -1;
 	assert_int_equal(endpoint_create(description, NULL, &r->ep, &err_text), 0);
-	r->bus.ops = &bus_ops;
+	r->ops = bus_ops;
+	r->bus.ops = &r->ops;
 	r->ep->bus = &r->bus;
 	r->memory = calloc(1, RIG_SIZE);
 	assert_non_null(r->memory);

@@ -23,6 +23,7 @@ struct rig_queue {
 
 struct rig {
 	struct endpoint_bus bus;
+	struct endpoint_bus_ops ops;	/* for a test to put its own into */
 	struct endpoint *ep;
 	uint8_t *memory;
 	uint64_t next_free;
