@@ -28,8 +28,10 @@ enum nst_soft_iommu {
  * @check: the IOMMU sanitizer. Every IOTLB hit is walked again, and so is every walk
  *	that began at a cached table; one that no longer agrees with the tables is
  *	counted in stale_hits and reported with device, PASID, address and both
- *	targets. The stale target is still used, as hardware would. (An entry whose
- *	permissions the guest has since widened is not stale.)
+ *	targets, and with the invalidations that there were. The stale target is still
+ *	used, as hardware would. (An entry whose permissions the guest has since widened
+ *	is not stale.) Of a refused request it is said whether the device was attached to
+ *	nothing, or the address was unmapped, and since when.
  * @synchronous: devices work inside the register write that started them, not on
  *	a thread: for tests that must not depend on time.
  */
@@ -50,7 +52,9 @@ struct nst_soft_stats {
 	uint64_t invalidate_calls;   /* IOMMU_HWPT_INVALIDATE ioctls */
 	uint64_t invalidate_entries; /* entries in them */
 	uint64_t faults;	     /* DMA requests refused by translation */
-	uint64_t stale_hits;	     /* found by @check */
+	uint64_t stale_hits;	     /* found by @check, like the next two */
+	uint64_t dma_after_unmap;    /* of the faults: the address had been mapped */
+	uint64_t dma_while_blocked;  /* of the faults: the device was attached to nothing */
 };
 
 /** nst_host_soft_create() - Errors: -ENOMEM, -EINVAL no such IOMMU. Thread: any. */

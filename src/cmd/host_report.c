@@ -28,6 +28,8 @@ static const struct {
 	COUNTER(invalidate_entries, "host_invalidate_entries", "  entries in them", ""),
 	COUNTER(faults, "faults", "faults", ""),
 	COUNTER(stale_hits, "stale_hits", "stale IOTLB entries used", ""),
+	COUNTER(dma_after_unmap, "dma_after_unmap", "DMA after unmap", ""),
+	COUNTER(dma_while_blocked, "dma_while_blocked", "DMA while blocked", ""),
 };
 
 #define NUM_COUNTERS (sizeof(counters) / sizeof(counters[0]))

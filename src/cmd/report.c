@@ -35,6 +35,8 @@ void report_print(const struct report *r)
 	row("  entries in them", r->host.invalidate_entries, "");
 	row("faults", r->host.faults + r->viommu.faults + r->viommu.queue_errors, "");
 	row("stale IOTLB entries used", r->host.stale_hits, "");
+	row("DMA after unmap", r->host.dma_after_unmap, "");
+	row("DMA while blocked", r->host.dma_while_blocked, "");
 	fputs("\n", stderr);
 }
 
@@ -71,6 +73,8 @@ int report_write(const struct report *r, const char *file)
 	add(o, "host_invalidate_entries", r->host.invalidate_entries);
 	add(o, "faults", r->host.faults + r->viommu.faults + r->viommu.queue_errors);
 	add(o, "stale_hits", r->host.stale_hits);
+	add(o, "dma_after_unmap", r->host.dma_after_unmap);
+	add(o, "dma_while_blocked", r->host.dma_while_blocked);
 	errno = 0;
 	ret = json_object_to_file_ext(file, o, JSON_C_TO_STRING_PRETTY);
 	json_object_put(o);

@@ -120,6 +120,84 @@ static void lost_invalidation_is_found(void **state)
 	guest_fini(&guest);
 }
 
+struct told {
+	struct nst_log log;
+	char text[4096];
+};
+
+static void take(void *opaque, enum nst_log_level level, const char *message)
+{
+	struct told *told = opaque;
+	size_t used = strlen(told->text);
+
+	snprintf(told->text + used, sizeof(told->text) - used, "%s\n", message);
+}
+
+/* The last report, whole: every call that matters must have been remembered. */
+static void expect_told(struct told *told, const char *text)
+{
+	if (strncmp(told->text, text, strlen(text)))
+		assert_string_equal(told->text, text);
+	told->text[0] = '\0';
+}
+
+static void the_sanitizer_knows_the_calls(void **state)
+{
+	struct told told = { .log = { take, &told, NST_LOG_WARN } };
+	struct nst_soft_config config = { .log = &told.log, .check = true, .synchronous = true };
+	struct rig *rig = rig_create(&config, true);
+	uint32_t ioas = ioas_alloc(rig), parent, nested;
+	uint64_t root, length = 1 << 20;
+	struct nst_soft_stats stats;
+	struct guest guest;
+
+	guest_init(&guest, length);
+	root = guest_table(&guest);
+	guest_map(&guest, root, 0x5000, 0x2000);
+	enable_bus_master(rig);
+	err(EFAULT, dma_write(rig, NO_PASID, 0x5000, 1));
+	expect_told(&told, "check: DMA while blocked (1): device 00:01.0 write iova 0x5000: attached to"
+			   " nothing (reason 0x59)\ncheck:   it has never been attached\n");
+	ok(ioas_map(rig, ioas, guest.memory, guest.size, 0, RW));
+	ok(hwpt_alloc(rig, rig->devid, ioas, NEST | PASID, &parent));
+	ok(hwpt_alloc_nested(rig, parent, PASID, root, &nested));
+	ok(attach_id(rig, parent));
+	ok(attach_pasid(rig, 6, nested));
+	ok(dma_write(rig, 6, 0x5008, 1));
+	guest_unmap(&guest, root, 0x5000);
+	ok(flush_page(rig, nested, 0x6000));
+	assert_string_equal(told.text, "");
+	ok(dma_write(rig, 6, 0x5000, 1));
+	assert_non_null(strstr(told.text, "check: stale IOTLB entry used (1): device 00:01.0 PASID 6"
+					  " write iova 0x5000: "));
+	assert_non_null(strstr(told.text, "an invalidation is missing\n"
+					  "check:   no invalidation of HWPT 4 covers 0x5000; the last were:\n"
+					  "check:     1 event ago: 0x6000-0x6fff\n"
+					  "check:   attached to HWPT 4 2 events ago\n"));
+	told.text[0] = '\0';
+	ok(flush_all(rig, nested));
+	err(EFAULT, dma_write(rig, 6, 0x5000, 1));
+	expect_told(&told, "soft: DMA fault (2): device 00:01.0 PASID 6 write iova 0x5000: reason 0x71\n"
+			   "check:   attached to HWPT 4 3 events ago\n");
+	ok(ioas_unmap(rig, ioas, 0, &length));
+	err(EFAULT, dma_write(rig, NO_PASID, 0x5008, 1));
+	expect_told(&told, "check: DMA after unmap (1): device 00:01.0 write iova 0x5008: 0x5008 of IOAS 2"
+			   " is not mapped any more (reason 0x79)\n"
+			   "check:   0x0-0xfffff was unmapped 1 event ago\n");
+	ok(detach_pasid(rig, 6));
+	err(EFAULT, dma_write(rig, 6, 0x5000, 1));
+	expect_told(&told, "check: DMA while blocked (2): device 00:01.0 PASID 6 write iova 0x5000:"
+			   " attached to nothing (reason 0x59)\n"
+			   "check:   was attached to HWPT 4 5 events ago, detached 1 event ago\n");
+	nst_soft_get_stats(rig->host, &stats);
+	assert_int_equal(stats.faults, 4);
+	assert_int_equal(stats.stale_hits, 1);
+	assert_int_equal(stats.dma_after_unmap, 1);
+	assert_int_equal(stats.dma_while_blocked, 2);
+	rig_destroy(rig);
+	guest_fini(&guest);
+}
+
 static void many_devices(void **state)
 {
 	struct rig *rig = *state, other = *rig;
@@ -146,7 +224,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(no_such_device), TEST(nvme_is_plugged_in),
 		TEST(counters),	      TEST(lost_invalidation_is_found),
-		TEST(many_devices),
+		TEST(many_devices),   TEST(the_sanitizer_knows_the_calls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,6 +99,7 @@ def run(scratch, *args):
 def assert_clean(report):
     assert report["guest_ok"] is True, report
     assert report["faults"] == 0 and report["stale_hits"] == 0, report
+    assert report["dma_after_unmap"] == 0 and report["dma_while_blocked"] == 0, report
     assert report["nested_hwpts"] >= 1 and report["s1_walks"] > 0, report
     assert report["host_invalidate_calls"] <= report["wait_descriptors"], report
 

@@ -54,6 +54,7 @@ def assert_clean(report):
     assert report["nested_hwpts"] >= 1 and report["s1_walks"] > 0, report
     assert report["host_invalidate_calls"] > 0, report
     assert report["faults"] == 0 and report["stale_hits"] == 0, report
+    assert report["dma_after_unmap"] == 0 and report["dma_while_blocked"] == 0, report
 
 
 def boot(scratch, job, *more, device="", trace=None, **options):

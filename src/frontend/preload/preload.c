@@ -244,6 +244,8 @@ static void publish(struct soft_host *host)
 		.invalidate_entries = before->invalidate_entries + now.invalidate_entries,
 		.faults = before->faults + now.faults,
 		.stale_hits = before->stale_hits + now.stale_hits,
+		.dma_after_unmap = before->dma_after_unmap + now.dma_after_unmap,
+		.dma_while_blocked = before->dma_while_blocked + now.dma_while_blocked,
 	};
 	atomic_flag_clear(&preload.publishing);
 }

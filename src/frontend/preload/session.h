@@ -19,7 +19,7 @@
 
 #define PRELOAD_LIBRARY "libnestor-preload.so"
 #define PRELOAD_SESSION_VARIABLE "NESTOR_HOST_SESSION"
-#define PRELOAD_MAGIC 0x33305453484e5354 /* changes with the layout */
+#define PRELOAD_MAGIC 0x34305453484e5354 /* changes with the layout */
 
 /* What fstat(2) of a device says: a number that Linux leaves to local use. */
 #define PRELOAD_CDEV_MAJOR 240U

@@ -70,13 +70,18 @@ static struct soft_ioas *ioas_of(struct soft_hwpt *hwpt)
 
 static int program(struct soft_bound *bound, uint32_t pasid, struct soft_hwpt *hwpt)
 {
+	struct sanitizer_domain name;
 	int err = soft_fault_prepare(bound->dev, hwpt);
 
 	if (!err)
 		err = iommu_ops(bound)->attach(bound, pasid, hwpt);
-	if (!err)
-		soft_fault_switch(bound, pasid, hwpt);
-	return err;
+	if (err)
+		return err;
+	name = soft_hwpt_name(hwpt);
+	sanitizer_attached(bound->dev->host->sanitizer, bound->dev->rid, soft_unit_pasid(pasid),
+			   &name);
+	soft_fault_switch(bound, pasid, hwpt);
+	return 0;
 }
 
 /* No entry carries this attachment any more: empty the caches of what it left there. */
@@ -88,6 +93,8 @@ static void forget(struct soft_bound *bound, const struct soft_attachment *old)
 
 static void block(struct soft_bound *bound, uint32_t pasid)
 {
+	sanitizer_attached(bound->dev->host->sanitizer, bound->dev->rid, soft_unit_pasid(pasid),
+			   NULL);
 	iommu_ops(bound)->detach(bound, pasid);
 	soft_fault_switch(bound, pasid, NULL);
 }

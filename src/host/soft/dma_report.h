@@ -24,13 +24,22 @@ struct dma_outcome {
 	const void *host;
 };
 
+/* "device 00:01.0 PASID 3 write iova 0x1000" */
+struct dma_request_text {
+	char text[80];
+};
+
+struct dma_request_text dma_report_request(const struct dma_request_id *id);
+/* Is the @nth report of its kind written? */
+bool dma_report_is_due(uint64_t nth);
+
 /*
  * @nth counts the reports of their kind from 1: the first few are written, then each power
  * of two, so that a device gone wild cannot flood the log.
  */
 void dma_report_fault(const struct nst_log *log, uint64_t nth, const struct dma_request_id *id,
 		      unsigned int reason);
-/* @cache: what was stale, "IOTLB entry" or "paging structure". */
+/* @cache: what was stale, "IOTLB entry", "paging structure". */
 void dma_report_stale(const struct nst_log *log, uint64_t nth, const struct dma_request_id *id,
 		      const char *cache, struct dma_outcome cached, struct dma_outcome now);
 

@@ -288,6 +288,7 @@ static void host_destroy(struct nst_host *base)
 		soft_device_destroy(devices[i]);
 	free(devices);
 	host->iommu->ops->destroy(host->iommu);
+	sanitizer_destroy(host->sanitizer);
 	mutex_fini(&host->fault_lock);
 	mutex_fini(&host->lock);
 	free(host);
@@ -306,16 +307,17 @@ static const struct nst_host_ops soft_host_ops = {
 	.destroy = host_destroy,
 };
 
-static int create_iommu(const struct nst_soft_config *config, struct soft_iommu **out)
+static int create_iommu(struct soft_host *host, const struct nst_soft_config *config)
 {
 	static int (*const create[NST_SOFT_NUM_IOMMUS])(const struct nst_soft_config *config,
+							struct soft_host *host,
 							struct soft_iommu **out) = {
 		[NST_SOFT_VTD] = soft_vtd_create,
 	};
 
 	if ((unsigned int)config->iommu >= NST_SOFT_NUM_IOMMUS)
 		return -EINVAL;
-	return create[config->iommu](config, out);
+	return create[config->iommu](config, host, &host->iommu);
 }
 
 int nst_host_soft_create(const struct nst_soft_config *config, struct nst_host **out)
@@ -325,8 +327,11 @@ int nst_host_soft_create(const struct nst_soft_config *config, struct nst_host *
 
 	if (!host)
 		return -ENOMEM;
-	err = create_iommu(config, &host->iommu);
+	err = sanitizer_create(config, &host->sanitizer);
+	if (!err)
+		err = create_iommu(host, config);
 	if (err) {
+		sanitizer_destroy(host->sanitizer);
 		free(host);
 		return err;
 	}
@@ -421,6 +426,7 @@ void nst_soft_get_stats(struct nst_host *base, struct nst_soft_stats *stats)
 	struct nst_soft_stats got = { 0 };
 
 	host->iommu->ops->get_stats(host->iommu, &got);
+	sanitizer_get_stats(host->sanitizer, &got);
 	got.nested_hwpts = atomic_load(&host->nested_hwpts);
 	got.invalidate_calls = atomic_load(&host->invalidate_calls);
 	got.invalidate_entries = atomic_load(&host->invalidate_entries);

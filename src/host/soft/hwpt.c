@@ -31,6 +31,23 @@ struct soft_hwpt_paging *soft_hwpt_to_paging(struct soft_hwpt *hwpt)
 	return container_of(hwpt, struct soft_hwpt_paging, hwpt);
 }
 
+struct sanitizer_domain soft_hwpt_name(struct soft_hwpt *hwpt)
+{
+	struct sanitizer_domain name = {
+		.hwpt = soft_object_name(&hwpt->obj),
+		.ioas = soft_object_name(&soft_hwpt_to_paging(hwpt)->ioas->obj),
+	};
+
+	if (hwpt->obj.type == SOFT_HWPT_NESTED) {
+		struct soft_viommu *viommu =
+			container_of(hwpt, struct soft_hwpt_nested, hwpt)->viommu;
+
+		if (viommu)
+			name.viommu = soft_object_name(&viommu->obj);
+	}
+	return name;
+}
+
 /* --- paging domains ------------------------------------------------------------------- */
 
 static void driver_fini(struct soft_ctx *ctx, struct soft_hwpt_paging *paging)

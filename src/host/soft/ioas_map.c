@@ -508,6 +508,8 @@ int soft_ioas_unmap(struct soft_ctx *ctx, struct soft_ioas *ioas, uint64_t start
 		if (r->start < start || r->last > last)
 			return -ENOENT;
 		*unmapped += r->last - r->start + 1;
+		sanitizer_unmapped(ctx->file.host->sanitizer, soft_object_name(&ioas->obj),
+				   r->start, r->last);
 		remove_area(ctx, ioas, i, true);
 	}
 	return *unmapped ? 0 : -ENOENT;

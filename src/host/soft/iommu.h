@@ -23,6 +23,7 @@ struct endpoint_dma_request;
 struct soft_attachment;
 struct soft_bound;
 struct soft_device;
+struct soft_host;
 struct soft_hwpt;
 struct soft_hwpt_nested;
 struct soft_hwpt_paging;
@@ -37,6 +38,7 @@ union soft_hw_info {
 struct soft_iommu {
 	const struct soft_iommu_ops *ops;
 	const struct nst_log *log;
+	struct soft_host *host;
 };
 
 struct soft_iommu_ops {
@@ -100,6 +102,8 @@ struct soft_iommu_ops {
 	void (*drop_invalidation)(struct soft_iommu *iommu, uint64_t after_dma_write_bytes);
 };
 
-NST_MUST_CHECK int soft_vtd_create(const struct nst_soft_config *config, struct soft_iommu **out);
+/* The host has its sanitizer. -ENOMEM. */
+NST_MUST_CHECK int soft_vtd_create(const struct nst_soft_config *config, struct soft_host *host,
+				   struct soft_iommu **out);
 
 #endif

@@ -57,6 +57,7 @@ void *soft_object_reserve(struct soft_ctx *ctx, size_t size, enum soft_object_ty
 		return NULL;
 	obj->type = type;
 	obj->id = (uint32_t)i + 1;
+	obj->serial = sanitizer_new_serial(ctx->file.host->sanitizer);
 	ctx->slots[i] = (struct soft_slot){ obj, SOFT_SLOT_RESERVED };
 	ctx->free_hint = i + 1;
 	return obj;

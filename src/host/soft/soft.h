@@ -22,7 +22,7 @@
  *					synchronous host, over endpoint run()
  *	4. (locks of the endpoint; the translation unit's dma_lock)
  *	5. soft_irqs.lock, soft_worker.lock, soft_host.lock, soft_host.fault_lock, locks of
- *	   drivers (iommu.h)		leaves: nothing is taken under them
+ *	   drivers (iommu.h), the sanitizer's	leaves: nothing is taken under them
  *
  * Without any lock: endpoint run() on the device thread, copies from and to the
  * caller's memory for register accesses.
@@ -37,6 +37,7 @@
 #include "endpoint/endpoint.h"
 #include "base/range_map.h"
 #include "host/soft/iommu.h"
+#include "host/soft/sanitizer.h"
 #include "host/soft/vtd_dirty.h"
 
 #include <nestor/soft_host.h>
@@ -49,6 +50,11 @@
 /* The RID's own attachment, as the kernel spells it: PASID 0 is not usable as a PASID. */
 #define SOFT_RID_PASID 0
 
+static inline uint32_t soft_unit_pasid(uint32_t pasid)
+{
+	return pasid == SOFT_RID_PASID ? NST_NO_PASID : pasid;
+}
+
 struct soft_file;
 struct soft_device;
 
@@ -58,6 +64,7 @@ struct soft_host {
 	struct nst_host base;
 	const struct nst_log *log;
 	bool synchronous;
+	struct sanitizer *sanitizer;
 	struct soft_iommu *iommu;
 
 	struct mutex lock;
@@ -158,8 +165,15 @@ enum soft_object_type {
 struct soft_object {
 	enum soft_object_type type;
 	uint32_t id;
+	uint64_t serial; /* of all objects of the host */
 	unsigned int users;
 };
+
+/* What reports call it. */
+static inline struct sanitizer_object soft_object_name(const struct soft_object *obj)
+{
+	return (struct sanitizer_object){ obj->serial, obj->id };
+}
 
 enum soft_slot_state { SOFT_SLOT_FREE, SOFT_SLOT_RESERVED, SOFT_SLOT_LIVE, SOFT_SLOT_TOMBSTONE };
 
@@ -387,6 +401,8 @@ struct soft_hwpt_nested {
 struct soft_hwpt *soft_object_to_hwpt(struct soft_object *obj);
 /* @hwpt itself, or the parent of a nested one. */
 struct soft_hwpt_paging *soft_hwpt_to_paging(struct soft_hwpt *hwpt);
+/* What reports say of a device attached to @hwpt. */
+struct sanitizer_domain soft_hwpt_name(struct soft_hwpt *hwpt);
 
 /* Reserved, filled and in its IOAS, but not finalized. */
 NST_MUST_CHECK int soft_hwpt_paging_alloc(struct soft_ctx *ctx, const struct soft_device *dev,

@@ -174,6 +174,7 @@ static int make_entry(const struct soft_vtd *vtd, struct soft_hwpt *hwpt,
 
 	*entry = (struct vtd_hw_entry){
 		.pgtt = VTD_HW_SECOND_STAGE,
+		.domain = soft_hwpt_name(hwpt),
 		.s2 = &paging->ioas->areas,
 		.dirty = paging->dirty_tracking ? &paging->dirty : NULL,
 	};
@@ -181,11 +182,6 @@ static int make_entry(const struct soft_vtd *vtd, struct soft_hwpt *hwpt,
 		return 0;
 	return make_nested_entry(vtd, &container_of(hwpt, struct soft_hwpt_nested, hwpt)->vtd,
 				 entry);
-}
-
-static uint32_t unit_pasid(uint32_t pasid)
-{
-	return pasid == SOFT_RID_PASID ? NST_NO_PASID : pasid;
 }
 
 static int vtd_attach(struct soft_bound *bound, uint32_t pasid, struct soft_hwpt *hwpt)
@@ -199,7 +195,7 @@ static int vtd_attach(struct soft_bound *bound, uint32_t pasid, struct soft_hwpt
 	if (err)
 		return err;
 	entry.did = (uint16_t)hwpt->tag;
-	err = vtd_hw_set_entry(vtd->hw, bound->dev->rid, unit_pasid(pasid), &entry);
+	err = vtd_hw_set_entry(vtd->hw, bound->dev->rid, soft_unit_pasid(pasid), &entry);
 	if (err)
 		put_did(vtd, hwpt);
 	return err;
@@ -209,7 +205,7 @@ static void vtd_detach(struct soft_bound *bound, uint32_t pasid)
 {
 	struct soft_vtd *vtd = vtd_of(bound->dev);
 
-	if (vtd_hw_set_entry(vtd->hw, bound->dev->rid, unit_pasid(pasid), NULL))
+	if (vtd_hw_set_entry(vtd->hw, bound->dev->rid, soft_unit_pasid(pasid), NULL))
 		log_error(vtd->iommu.log, "an entry could not be cleared");
 }
 
@@ -232,14 +228,29 @@ static int check_entry(const struct iommu_hwpt_vtd_s1_invalidate *entry)
 	return 0;
 }
 
+static void remember(struct soft_vtd *vtd, const struct soft_hwpt *hwpt, uint64_t addr,
+		     uint64_t npages, bool leaf)
+{
+	struct sanitizer_invalidation inv = { .of = soft_object_name(&hwpt->obj),
+					      .asid = SANITIZER_ANY_ASID,
+					      .start = addr,
+					      .last = UINT64_MAX,
+					      .leaf = leaf };
+
+	if (npages <= (UINT64_MAX >> PAGE_SHIFT_4K) - (addr >> PAGE_SHIFT_4K))
+		inv.last = addr + (npages << PAGE_SHIFT_4K) - 1;
+	sanitizer_invalidated(vtd->iommu.host->sanitizer, &inv);
+}
+
 /*
  * The driver turns addr and npages into first and last byte, modulo 2^64, and flushes
  * from there; so a count that is 0 modulo 2^52 becomes the two pages around addr.
  */
-static void flush_entry(struct vtd_hw *hw, uint16_t did,
+static void flush_entry(struct soft_vtd *vtd, const struct soft_hwpt *hwpt,
 			const struct iommu_hwpt_vtd_s1_invalidate *entry)
 {
 	uint64_t addr = entry->addr, npages = entry->npages;
+	bool leaf = entry->flags & IOMMU_VTD_INV_FLAGS_LEAF;
 
 	if (npages != UINT64_MAX) {
 		npages &= UINT64_MAX >> PAGE_SHIFT_4K;
@@ -248,7 +259,8 @@ static void flush_entry(struct vtd_hw *hw, uint16_t did,
 			npages = 2;
 		}
 	}
-	vtd_hw_flush_pages(hw, did, addr, npages, entry->flags & IOMMU_VTD_INV_FLAGS_LEAF);
+	if (vtd_hw_flush_pages(vtd->hw, (uint16_t)hwpt->tag, addr, npages, leaf))
+		remember(vtd, hwpt, addr, npages, leaf);
 }
 
 enum { ENTRIES_AT_ONCE = 64 };
@@ -286,8 +298,7 @@ static int vtd_nested_invalidate(struct soft_iommu *iommu, struct soft_hwpt_nest
 			if (err)
 				return err;
 			if (nested->hwpt.programmed)
-				flush_entry(to_vtd(iommu)->hw, (uint16_t)nested->hwpt.tag,
-					    &entries[i]);
+				flush_entry(to_vtd(iommu), &nested->hwpt, &entries[i]);
 			++*done;
 		}
 		if (got < want)
@@ -356,20 +367,25 @@ static const struct soft_iommu_ops vtd_ops = {
 	.drop_invalidation = vtd_drop_invalidation,
 };
 
-int soft_vtd_create(const struct nst_soft_config *config, struct soft_iommu **out)
+int soft_vtd_create(const struct nst_soft_config *config, struct soft_host *host,
+		    struct soft_iommu **out)
 {
+	struct vtd_hw_config hw = { .log = config->log,
+				    .check = config->check,
+				    .sanitizer = host->sanitizer };
 	struct soft_vtd *vtd = alloc_object(struct soft_vtd);
 	int err;
 
 	if (!vtd)
 		return -ENOMEM;
-	err = vtd_hw_create(config, &vtd->hw);
+	err = vtd_hw_create(&hw, &vtd->hw);
 	if (err) {
 		free(vtd);
 		return err;
 	}
 	vtd->iommu.ops = &vtd_ops;
 	vtd->iommu.log = config->log;
+	vtd->iommu.host = host;
 	tag_pool_init(&vtd->dids, FIRST_DID);
 	*out = &vtd->iommu;
 	return 0;

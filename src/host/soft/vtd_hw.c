@@ -13,7 +13,6 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "endpoint/endpoint.h"
-#include "host/soft/dma_report.h"
 #include "pagetable/iotlb.h"
 #include "pagetable/vtd_fs.h"
 #include "spec/vtd_caps.h"
@@ -47,6 +46,7 @@ struct function {
 
 struct vtd_hw {
 	const struct nst_log *log;
+	struct sanitizer *sanitizer;
 	bool check;
 	/* protects functions and what they point to, and the memory behind every translation */
 	struct rwlock dma_lock;
@@ -55,8 +55,7 @@ struct vtd_hw {
 	struct mutex iotlb_lock;
 	struct iotlb *iotlb;
 	/* counters: see struct nst_soft_stats */
-	atomic_uint_fast64_t dma_read_bytes, dma_write_bytes, hits, misses, s1_walks, faults,
-		stale_hits;
+	atomic_uint_fast64_t dma_read_bytes, dma_write_bytes, hits, misses, s1_walks;
 	/* test hook: 1 + the write count after which one invalidation is lost; 0 = none */
 	atomic_uint_fast64_t drop_after;
 };
@@ -68,16 +67,20 @@ struct walk_context {
 	/* The last table is of a page that has to be marked before it may be written. */
 	bool table_is_clean;
 	uint64_t table;
+	/* What of the IOAS was asked for last, and whether there is something. */
+	uint64_t ioas_addr;
+	bool unmapped;
 };
 
 struct translation {
-	uint8_t *host;	       /* of the first byte */
-	uint64_t left;	       /* bytes to the end of the page */
-	unsigned int page_lg2; /* what both stages map in one piece around it */
-	uint8_t flags;	       /* of the IOTLB entry */
+	uint8_t *host;		      /* of the first byte */
+	uint64_t left;		      /* bytes to the end of the page */
+	unsigned int page_lg2;	      /* what both stages map in one piece around it */
+	uint8_t flags;		      /* of the IOTLB entry */
+	struct sanitizer_fault fault; /* if there was one */
 };
 
-int vtd_hw_create(const struct nst_soft_config *config, struct vtd_hw **out)
+int vtd_hw_create(const struct vtd_hw_config *config, struct vtd_hw **out)
 {
 	struct vtd_hw *hw = alloc_object(struct vtd_hw);
 	int ret;
@@ -91,6 +94,7 @@ int vtd_hw_create(const struct nst_soft_config *config, struct vtd_hw **out)
 	}
 	hw->log = config->log;
 	hw->check = config->check;
+	hw->sanitizer = config->sanitizer;
 	rwlock_init(&hw->dma_lock);
 	mutex_init(&hw->iotlb_lock);
 	*out = hw;
@@ -219,15 +223,15 @@ static bool lose_this_one(struct vtd_hw *hw)
 	return true;
 }
 
-void vtd_hw_flush_pages(struct vtd_hw *hw, uint16_t did, uint64_t addr, uint64_t npages, bool leaf)
+bool vtd_hw_flush_pages(struct vtd_hw *hw, uint16_t did, uint64_t addr, uint64_t npages, bool leaf)
 {
 	uint64_t last;
 
 	if (lose_this_one(hw))
-		return;
+		return false;
 	if (npages == UINT64_MAX) {
 		vtd_hw_flush_domain(hw, did);
-		return;
+		return true;
 	}
 	if (npages > (UINT64_MAX >> PAGE_SHIFT_4K) - (addr >> PAGE_SHIFT_4K))
 		last = UINT64_MAX;
@@ -236,6 +240,7 @@ void vtd_hw_flush_pages(struct vtd_hw *hw, uint16_t did, uint64_t addr, uint64_t
 	rwlock_write(&hw->dma_lock);
 	iotlb_flush_range(hw->iotlb, did, addr, last, leaf);
 	rwlock_write_end(&hw->dma_lock);
+	return true;
 }
 
 void vtd_hw_flush_domain(struct vtd_hw *hw, uint16_t did)
@@ -262,6 +267,15 @@ void vtd_hw_drop_invalidation(struct vtd_hw *hw, uint64_t after_dma_write_bytes)
 	atomic_store(&hw->drop_after, MIN(after_dma_write_bytes, UINT64_MAX - 1) + 1);
 }
 
+static const struct mem_range *find_s2(struct walk_context *ctx, uint64_t gpa, uint64_t *left)
+{
+	const struct mem_range *r = range_map_find(ctx->s2, gpa, left);
+
+	ctx->ioas_addr = gpa;
+	ctx->unmapped = !r;
+	return r;
+}
+
 /* vtd_fs_table_fn: a first-stage table, found through the second stage. */
 static inline uint64_t *table_through_s2(void *opaque, uint64_t gpa, bool *writable)
 {
@@ -269,7 +283,7 @@ static inline uint64_t *table_through_s2(void *opaque, uint64_t gpa, bool *writa
 	const struct mem_range *r;
 	uint64_t left;
 
-	r = range_map_find(ctx->s2, gpa, &left);
+	r = find_s2(ctx, gpa, &left);
 	if (!r || left < PAGE_SIZE_4K || !(r->perm & RANGE_READ))
 		return NULL;
 	*writable = r->perm & RANGE_WRITE;
@@ -333,7 +347,15 @@ static enum vtd_fault_reason walk_first_stage(struct walk_context *ctx, struct v
 	}
 }
 
-/* First stage, then the page it names through the second. *@t is written on success only. */
+static enum vtd_fault_reason fail(struct translation *t, const struct walk_context *ctx,
+				  enum vtd_fault_reason reason)
+{
+	t->fault.unmapped = ctx->unmapped;
+	t->fault.ioas_addr = ctx->ioas_addr;
+	return reason;
+}
+
+/* First stage, then the page it names through the second. On failure only t->fault is written. */
 static enum vtd_fault_reason walk(struct vtd_hw *hw, const struct vtd_hw_entry *entry,
 				  struct vtd_fs_position pos, struct vtd_fs_request *req,
 				  struct vtd_fs_leaf *leaf, struct translation *t)
@@ -346,11 +368,11 @@ static enum vtd_fault_reason walk(struct vtd_hw *hw, const struct vtd_hw_entry *
 
 	reason = walk_first_stage(&ctx, pos, req, leaf);
 	if (reason)
-		return reason;
+		return fail(t, &ctx, reason);
 	gpa = leaf->address | (req->iova & (BIT64(leaf->page_lg2) - 1));
-	r = range_map_find(entry->s2, gpa, &left);
+	r = find_s2(&ctx, gpa, &left);
 	if (!r)
-		return VTD_FAULT_SS_NOT_PRESENT;
+		return fail(t, &ctx, VTD_FAULT_SS_NOT_PRESENT);
 	if (!(r->perm & (req->write ? RANGE_WRITE : RANGE_READ)))
 		return req->write ? VTD_FAULT_WRITE : VTD_FAULT_READ;
 	/* Without D the entry serves reads only, so that the first write walks and sets it. */
@@ -421,11 +443,11 @@ static void check_use(struct vtd_hw *hw, nst_rid rid, uint32_t pasid,
 	else
 		stale = now_reason || now.host != host;
 	if (stale)
-		dma_report_stale(hw->log, atomic_fetch_add(&hw->stale_hits, 1) + 1,
-				 &(struct dma_request_id){ rid, pasid, req.iova, req.write },
-				 pos ? "paging structure" : "IOTLB entry",
-				 (struct dma_outcome){ reason, host },
-				 (struct dma_outcome){ now_reason, now.host });
+		sanitizer_report_stale(
+			hw->sanitizer, &(struct dma_request_id){ rid, pasid, req.iova, req.write },
+			&entry->domain, pos ? SANITIZER_PAGING_STRUCTURE : SANITIZER_IOTLB,
+			(struct dma_outcome){ reason, host },
+			(struct dma_outcome){ now_reason, now.host });
 }
 
 static bool lookup(struct vtd_hw *hw, uint16_t did, uint64_t iova, bool write,
@@ -497,25 +519,14 @@ static enum vtd_fault_reason translate_nested(struct vtd_hw *hw, nst_rid rid, ui
 	return VTD_FAULT_NONE;
 }
 
-static enum vtd_fault_reason translate(struct vtd_hw *hw, nst_rid rid, uint32_t pasid,
-				       uint64_t iova, bool write, struct translation *t)
-	REQUIRES_SHARED(hw->dma_lock)
+static enum vtd_fault_reason translate_by_s2(const struct vtd_hw_entry *entry, uint64_t iova,
+					     bool write, struct translation *t)
 {
-	const struct pasid_slot *slot = find_slot(hw, rid, pasid);
-	const struct vtd_hw_entry *entry;
-	const struct mem_range *r;
+	struct walk_context ctx = { .s2 = entry->s2 };
+	const struct mem_range *r = find_s2(&ctx, iova, &t->left);
 
-	if (!slot || !slot->present)
-		return VTD_FAULT_PASID_NOT_PRESENT;
-	entry = &slot->entry;
-	/* An address of the interrupt range is never memory, whatever the tables say. */
-	if (iova >> 20 == 0xfee)
-		return VTD_FAULT_SM_INTERRUPT_RANGE;
-	if (entry->pgtt == VTD_HW_NESTED)
-		return translate_nested(hw, rid, pasid, entry, iova, write, t);
-	r = range_map_find(entry->s2, iova, &t->left);
 	if (!r)
-		return VTD_FAULT_SS_NOT_PRESENT;
+		return fail(t, &ctx, VTD_FAULT_SS_NOT_PRESENT);
 	if (!(r->perm & (write ? RANGE_WRITE : RANGE_READ)))
 		return write ? VTD_FAULT_WRITE : VTD_FAULT_READ;
 	if (write && records_dirty(entry))
@@ -524,12 +535,39 @@ static enum vtd_fault_reason translate(struct vtd_hw *hw, nst_rid rid, uint32_t 
 	return VTD_FAULT_NONE;
 }
 
-static void report_fault(struct vtd_hw *hw, nst_rid rid, uint32_t pasid, uint64_t iova, bool write,
-			 enum vtd_fault_reason reason)
+static enum vtd_fault_reason translate(struct vtd_hw *hw, nst_rid rid, uint32_t pasid,
+				       uint64_t iova, bool write, struct translation *t)
+	REQUIRES_SHARED(hw->dma_lock)
 {
-	struct dma_request_id id = { rid, pasid, iova, write };
+	const struct pasid_slot *slot = find_slot(hw, rid, pasid);
+	const struct vtd_hw_entry *entry;
+	enum vtd_fault_reason reason;
 
-	dma_report_fault(hw->log, atomic_fetch_add(&hw->faults, 1) + 1, &id, reason);
+	if (!slot || !slot->present)
+		return VTD_FAULT_PASID_NOT_PRESENT;
+	entry = &slot->entry;
+	/* An address of the interrupt range is never memory, whatever the tables say. */
+	if (iova >> 20 == 0xfee)
+		reason = VTD_FAULT_SM_INTERRUPT_RANGE;
+	else if (entry->pgtt == VTD_HW_NESTED)
+		reason = translate_nested(hw, rid, pasid, entry, iova, write, t);
+	else
+		reason = translate_by_s2(entry, iova, write, t);
+	if (reason) {
+		t->fault.attached = true;
+		t->fault.domain = entry->domain;
+	}
+	return reason;
+}
+
+static int refuse(struct vtd_hw *hw, nst_rid rid, const struct endpoint_dma_request *req,
+		  uint64_t iova, struct sanitizer_fault *fault, enum vtd_fault_reason reason)
+{
+	fault->reason = reason;
+	sanitizer_report_fault(hw->sanitizer,
+			       &(struct dma_request_id){ rid, req->pasid, iova, req->write },
+			       fault);
+	return -EFAULT;
 }
 
 int vtd_hw_dma(struct vtd_hw *hw, nst_rid rid, const struct endpoint_dma_request *req)
@@ -538,10 +576,9 @@ int vtd_hw_dma(struct vtd_hw *hw, nst_rid rid, const struct endpoint_dma_request
 	uint64_t iova = req->iova.v;
 	size_t left = req->size;
 
-	if (range_overflows(iova, left)) {
-		report_fault(hw, rid, req->pasid, iova, req->write, VTD_FAULT_NOT_CANONICAL);
-		return -EFAULT;
-	}
+	if (range_overflows(iova, left))
+		return refuse(hw, rid, req, iova, &(struct sanitizer_fault){ .attached = true },
+			      VTD_FAULT_NOT_CANONICAL);
 	while (left) {
 		struct translation t = { 0 };
 		enum vtd_fault_reason reason;
@@ -557,10 +594,8 @@ int vtd_hw_dma(struct vtd_hw *hw, nst_rid rid, const struct endpoint_dma_request
 				memcpy(buf, t.host, chunk);
 		}
 		rwlock_read_end(&hw->dma_lock);
-		if (reason) {
-			report_fault(hw, rid, req->pasid, iova, req->write, reason);
-			return -EFAULT;
-		}
+		if (reason)
+			return refuse(hw, rid, req, iova, &t.fault, reason);
 		atomic_fetch_add_explicit(req->write ? &hw->dma_write_bytes : &hw->dma_read_bytes,
 					  chunk, memory_order_relaxed);
 		buf += chunk;
@@ -577,6 +612,4 @@ void vtd_hw_get_stats(struct vtd_hw *hw, struct nst_soft_stats *stats)
 	stats->iotlb_hits = atomic_load(&hw->hits);
 	stats->iotlb_misses = atomic_load(&hw->misses);
 	stats->s1_walks = atomic_load(&hw->s1_walks);
-	stats->faults = atomic_load(&hw->faults);
-	stats->stale_hits = atomic_load(&hw->stale_hits);
 }

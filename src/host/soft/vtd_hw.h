@@ -14,13 +14,14 @@
  * end of the copy; changes of entries, maps and caches hold it exclusively. So when
  * an invalidation returns, no access with the old translation is in flight, and no
  * walk begun before it can still insert. It is a leaf lock: nothing is called with it
- * held but memory access and the log.
+ * held but memory access and the sanitizer.
  */
 #ifndef HOST_SOFT_VTD_HW_H
 #define HOST_SOFT_VTD_HW_H
 
 #include "base/lock.h"
 #include "base/range_map.h"
+#include "host/soft/sanitizer.h"
 #include "host/soft/vtd_dirty.h"
 
 #include <nestor/soft_host.h>
@@ -36,11 +37,12 @@ enum vtd_hw_pgtt {
 /* What a PASID-table entry says: VT-d 4.1 s9.6 Scalable-Mode PASID Table Entry. */
 struct vtd_hw_entry {
 	enum vtd_hw_pgtt pgtt;
-	uint16_t did;		    /* tags the caches; one per domain of the driver */
-	const struct range_map *s2; /* stays the caller's, changed only between
-				     * vtd_hw_map_begin() and _end(); ranges of whole
-				     * 4 KiB pages if VTD_HW_NESTED */
-	struct vtd_dirty *dirty;    /* of s2, or NULL; changed like it */
+	uint16_t did;			/* tags the caches; one per domain of the driver */
+	const struct range_map *s2;	/* stays the caller's, changed only between
+					 * vtd_hw_map_begin() and _end(); ranges of whole
+					 * 4 KiB pages if VTD_HW_NESTED */
+	struct vtd_dirty *dirty;	/* of s2, or NULL; changed like it */
+	struct sanitizer_domain domain; /* what it is called in reports */
 	/* VTD_HW_NESTED only */
 	uint64_t fs_root;	/* GPA of the top table; low 12 bits ignored */
 	unsigned int fs_levels; /* 4 (48 bit) or 5 (57 bit) */
@@ -49,7 +51,13 @@ struct vtd_hw_entry {
 	bool eafe;		/* set the extended-accessed bit */
 };
 
-NST_MUST_CHECK int vtd_hw_create(const struct nst_soft_config *config, struct vtd_hw **out);
+struct vtd_hw_config {
+	const struct nst_log *log;
+	bool check;		     /* as in struct nst_soft_config */
+	struct sanitizer *sanitizer; /* outlives the unit */
+};
+
+NST_MUST_CHECK int vtd_hw_create(const struct vtd_hw_config *config, struct vtd_hw **out);
 void vtd_hw_destroy(struct vtd_hw *hw);
 
 /* Capability registers of this unit: the model is fixed. */
@@ -68,9 +76,10 @@ NST_MUST_CHECK int vtd_hw_set_entry(struct vtd_hw *hw, nst_rid rid, uint32_t pas
 
 /*
  * First-stage invalidation by DID: @npages 4 KiB pages from @addr, or everything if
- * @npages is UINT64_MAX. @leaf: paging structures stay cached (the IH hint).
+ * @npages is UINT64_MAX. @leaf: paging structures stay cached (the IH hint). False: not
+ * done, see vtd_hw_drop_invalidation().
  */
-void vtd_hw_flush_pages(struct vtd_hw *hw, uint16_t did, uint64_t addr, uint64_t npages, bool leaf);
+bool vtd_hw_flush_pages(struct vtd_hw *hw, uint16_t did, uint64_t addr, uint64_t npages, bool leaf);
 void vtd_hw_flush_domain(struct vtd_hw *hw, uint16_t did);
 
 /*
@@ -80,12 +89,12 @@ void vtd_hw_flush_domain(struct vtd_hw *hw, uint16_t did);
 void vtd_hw_map_begin(struct vtd_hw *hw);
 void vtd_hw_map_end(struct vtd_hw *hw, bool flush);
 
-/* One DMA request of any size. 0 or -EFAULT (counted as a fault, reason logged). */
+/* One DMA request of any size. 0 or -EFAULT (counted and reported by the sanitizer). */
 struct endpoint_dma_request;
 NST_MUST_CHECK int vtd_hw_dma(struct vtd_hw *hw, nst_rid rid,
 			      const struct endpoint_dma_request *req);
 
-/* Fills the counters that the unit keeps: dma_*, iotlb_*, s1_walks, faults, stale_hits. */
+/* Fills the counters that the unit keeps: dma_*_bytes, iotlb_*, s1_walks. */
 void vtd_hw_get_stats(struct vtd_hw *hw, struct nst_soft_stats *stats);
 
 /* See nst_soft_drop_invalidation(). */

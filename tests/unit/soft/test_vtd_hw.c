@@ -319,7 +319,7 @@ static void faults_do_not_flood_the_log(void **state)
 
 static void refused_memory_at_creation(void **state)
 {
-	const struct nst_soft_config config = { 0 };
+	const struct vtd_hw_config config = { 0 };
 	struct vtd_hw *hw = NULL;
 	unsigned int n;
 

@@ -2,6 +2,7 @@
 /* Check mode, the IOMMU sanitizer: exactly the stale uses are counted, and each is named. */
 #include "vtd_rig.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -175,6 +176,41 @@ static void rights_given_above_a_cached_table_are_not_stale(void **state)
 	expect_stale(rig, 1);
 }
 
+/* The unit says which address of the IOAS was missing, and when there was no entry. */
+static void refused_requests_are_told_apart(void **state)
+{
+	struct rig *rig = *state;
+	struct sanitizer_object ioas = rig->entry.domain.ioas;
+	struct nst_soft_stats stats;
+	uint64_t word;
+
+	map_two(rig);
+	rig_map(rig, 0x3000, RIG_RAM_SIZE + 0x8000, 1, E_RW);
+	assert_int_equal(rig_read(rig, 0x3000), RIG_FAULT);
+	assert_non_null(strstr(rig->last_warning, "soft: DMA fault (1)"));
+	sanitizer_unmapped(rig->sanitizer, ioas, RIG_RAM_SIZE + 0x8000, RIG_RAM_SIZE + 0x8fff);
+	assert_int_equal(rig_read(rig, 0x3010), RIG_FAULT);
+	assert_non_null(strstr(rig->last_warning, "check: DMA after unmap (1)"));
+	assert_non_null(strstr(rig->last_warning, "0xc0008010 of IOAS 3"));
+	sanitizer_unmapped(rig->sanitizer, ioas, 0, RIG_RAM_SIZE - 1);
+	/* of the first stage: its memory is there, only the entry says no */
+	assert_int_equal(rig_read(rig, 0x9000), RIG_FAULT);
+	assert_non_null(strstr(rig->last_warning, "soft: DMA fault (3)"));
+	assert_non_null(strstr(rig->details, "attached to HWPT 5"));
+	rig_clear_s2(rig);
+	assert_int_equal(rig_read(rig, 0x1000), RIG_FAULT); /* not even the table is there */
+	assert_non_null(strstr(rig->last_warning, "check: DMA after unmap (2)"));
+	rig_set_entry(rig, RIG_RID, NST_NO_PASID, NULL);
+	assert_int_equal(rig_read(rig, 0x1000), RIG_FAULT);
+	assert_non_null(strstr(rig->last_warning, "check: DMA while blocked (1)"));
+	assert_int_equal(rig_dma_as(rig, RIG_RID, 4, true, 0x1000, &word, 8), -EFAULT);
+	assert_non_null(strstr(rig->last_warning, "PASID 4 write iova 0x1000"));
+	stats = rig_stats(rig);
+	assert_int_equal(stats.faults, 6);
+	assert_int_equal(stats.dma_after_unmap, 2);
+	assert_int_equal(stats.dma_while_blocked, 2);
+}
+
 static void without_check_mode_nothing_is_said(void **state)
 {
 	struct rig *rig = *state;
@@ -198,6 +234,7 @@ int main(void)
 		TEST(a_walk_from_a_stale_table_is_reported),
 		TEST(a_fault_from_a_stale_table_is_reported),
 		TEST(rights_given_above_a_cached_table_are_not_stale),
+		TEST(refused_requests_are_told_apart),
 		cmocka_unit_test_setup_teardown(without_check_mode_nothing_is_said, rig_setup,
 						rig_teardown),
 	};

@@ -11,22 +11,33 @@ static void take_warning(void *opaque, enum nst_log_level level, const char *mes
 {
 	struct rig *rig = opaque;
 
+	if (!strncmp(message, "check:  ", 8)) {
+		size_t used = strlen(rig->details);
+
+		snprintf(rig->details + used, sizeof(rig->details) - used, "%s\n", message + 8);
+		return;
+	}
 	rig->warnings++;
+	rig->details[0] = '\0';
 	snprintf(rig->last_warning, sizeof(rig->last_warning), "%s", message);
 }
 
 static int make_rig(void **state, bool check)
 {
 	struct nst_soft_config config = { .check = check };
+	struct vtd_hw_config hw_config = { .check = check };
 	struct rig *rig = calloc(1, sizeof(*rig));
 
 	if (!rig)
 		return -1;
 	rig->log = (struct nst_log){ take_warning, rig, NST_LOG_WARN };
-	config.log = &rig->log;
+	config.log = hw_config.log = &rig->log;
+	if (sanitizer_create(&config, &rig->sanitizer))
+		return -1;
+	hw_config.sanitizer = rig->sanitizer;
 	rig->ram = mmap(NULL, RIG_RAM_SIZE, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (rig->ram == MAP_FAILED || vtd_hw_create(&config, &rig->hw))
+	if (rig->ram == MAP_FAILED || vtd_hw_create(&hw_config, &rig->hw))
 		return -1;
 	rig->next_table = RIG_TABLES;
 	range_map_init(&rig->s2);
@@ -34,6 +45,7 @@ static int make_rig(void **state, bool check)
 	rig->entry = (struct vtd_hw_entry){
 		.pgtt = VTD_HW_NESTED, .did = RIG_DID, .s2 = &rig->s2,
 		.fs_root = rig_new_table(rig), .fs_levels = 4,
+		.domain = { .hwpt = { RIG_HWPT, RIG_HWPT }, .ioas = { RIG_IOAS, RIG_IOAS } },
 	};
 	rig_set_entry(rig, RIG_RID, NST_NO_PASID, &rig->entry);
 	*state = rig;
@@ -55,6 +67,7 @@ int rig_teardown(void **state)
 	struct rig *rig = *state;
 
 	vtd_hw_destroy(rig->hw);
+	sanitizer_destroy(rig->sanitizer);
 	range_map_fini(&rig->s2);
 	munmap(rig->ram, RIG_RAM_SIZE);
 	free(rig);
@@ -160,5 +173,6 @@ struct nst_soft_stats rig_stats(struct rig *rig)
 	struct nst_soft_stats stats = { 0 };
 
 	vtd_hw_get_stats(rig->hw, &stats);
+	sanitizer_get_stats(rig->sanitizer, &stats);
 	return stats;
 }

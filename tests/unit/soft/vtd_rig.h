@@ -18,6 +18,7 @@
 #include <nestor/soft_host.h>
 
 enum { RIG_RID = 0x0120, RIG_DID = 7 };	/* 01:04.0 */
+enum { RIG_HWPT = 5, RIG_IOAS = 3 };	/* ids in reports, and serial numbers */
 #define RIG_RAM_SIZE (3ULL << 30)	/* of which only what is touched takes memory */
 #define RIG_TABLES (16ULL << 20)	/* GPA from where the rig takes tables */
 
@@ -27,13 +28,15 @@ enum { E_RW = E_P | E_W | E_U, E_RO = E_P | E_U };
 
 struct rig {
 	struct vtd_hw *hw;
+	struct sanitizer *sanitizer;
 	struct range_map s2;
 	uint8_t *ram;
 	uint64_t next_table;
 	struct vtd_hw_entry entry;	/* of RIG_RID without PASID: nested */
 	struct nst_log log;
 	unsigned int warnings;
-	char last_warning[512];
+	char last_warning[512];	/* without the lines of detail that follow a report: */
+	char details[2048];
 };
 
 /* cmocka fixtures: *state is a struct rig, in check mode for the second. */
