@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define PASID_LG2_MAX 20
+#define PRI_REQUESTS 32 /* that the VT-d driver lets a device have open */
 
 static struct soft_device *to_device(struct endpoint_bus *bus)
 {
@@ -26,6 +27,14 @@ static int bus_dma(struct endpoint_bus *bus, const struct endpoint_dma_request *
 	return dev->host->iommu->ops->dma(dev, req);
 }
 
+static int bus_translate(struct endpoint_bus *bus, const struct endpoint_ats_request *req,
+			 struct endpoint_ats_reply *reply)
+{
+	struct soft_device *dev = to_device(bus);
+
+	return dev->host->iommu->ops->translate(dev, req, reply);
+}
+
 static void bus_interrupt(struct endpoint_bus *bus, unsigned int vector)
 {
 	soft_irqs_signal(&to_device(bus)->irqs, vector);
@@ -36,8 +45,72 @@ static void bus_kick(struct endpoint_bus *bus)
 	soft_worker_kick(to_device(bus));
 }
 
+/* --- page requests ------------------------------------------------------------------------ */
+
+/* The last request of a group: what its answer needs. */
+struct open_group {
+	struct soft_device *dev;
+	struct endpoint_page_response response;
+};
+
+static void respond(void *opaque, uint32_t code)
+{
+	struct open_group *group = opaque;
+	struct endpoint *ep = group->dev->ep;
+
+	group->response.code = code == IOMMUFD_PAGE_RESP_SUCCESS ? ENDPOINT_PAGE_SUCCESS
+								 : ENDPOINT_PAGE_INVALID;
+	ep->ops->page_response(ep, &group->response);
+	free(group);
+}
+
+static void bus_page_request(struct endpoint_bus *bus, const struct endpoint_page_request *req)
+{
+	struct soft_device *dev = to_device(bus);
+	struct endpoint_page_response failure = { req->pasid, req->group, ENDPOINT_PAGE_FAILURE };
+	struct soft_page_request report = {
+		.pasid = req->pasid,
+		.group = req->group,
+		.perm = (req->read ? IOMMU_PGFAULT_PERM_READ : 0) |
+			(req->write ? IOMMU_PGFAULT_PERM_WRITE : 0) |
+			(req->execute ? IOMMU_PGFAULT_PERM_EXEC : 0) |
+			(req->privileged ? IOMMU_PGFAULT_PERM_PRIV : 0),
+		.addr = req->iova.v,
+		.last = req->last,
+	};
+	struct open_group *group = NULL;
+
+	if (req->last) {
+		group = alloc_object(struct open_group);
+		if (!group) {
+			soft_fault_forget_group(dev, req->group);
+			dev->ep->ops->page_response(dev->ep, &failure);
+			return;
+		}
+		*group = (struct open_group){ dev, failure };
+	}
+	soft_report_page_request(dev, &report, respond, group);
+}
+
+/* Devices stay as long as the host, so its lock is not held over the call. */
+void soft_ats_invalidate(struct soft_host *host, nst_rid rid, uint32_t pasid, uint64_t iova,
+			 uint64_t last)
+{
+	struct endpoint *ep = NULL;
+
+	mutex_lock(&host->lock);
+	for (size_t i = 0; i < host->num_devices && !ep; i++)
+		if (host->devices[i]->rid == rid)
+			ep = host->devices[i]->ep;
+	mutex_unlock(&host->lock);
+	if (ep && ep->ops->ats_invalidate)
+		ep->ops->ats_invalidate(ep, pasid, (nst_iova){ iova }, (nst_iova){ last });
+}
+
 static const struct endpoint_bus_ops bus_ops = {
 	.dma = bus_dma,
+	.translate = bus_translate,
+	.page_request = bus_page_request,
 	.interrupt = bus_interrupt,
 	.kick = bus_kick,
 };
@@ -78,11 +151,14 @@ static void scan_ext_caps(struct soft_device *dev)
 		unsigned int next = PCI_EXT_CAP_NEXT(header);
 
 		if (PCI_EXT_CAP_ID(header) == PCI_EXT_CAP_ID_ATS)
-			dev->has_ats = true;
+			dev->ats_cap = (uint16_t)offset;
+		if (PCI_EXT_CAP_ID(header) == PCI_EXT_CAP_ID_PRI)
+			dev->pri_cap = (uint16_t)offset;
 		if (PCI_EXT_CAP_ID(header) != PCI_EXT_CAP_ID_PASID) {
 			previous = offset;
 			previous_header = header;
 		} else {
+			dev->pasid_cap = (uint16_t)offset;
 			read_pasid_cap(dev, offset);
 			if (previous)
 				add_fix(dev, previous,
@@ -104,6 +180,53 @@ static void scan_caps(struct soft_device *dev)
 	dev->config_size = PCI_CONFIG_SIZE;
 	dev->has_flr = config_dword(dev, cfg->express_cap + PCI_EXP_DEVCAP) & PCI_EXP_DEVCAP_FLR;
 	scan_ext_caps(dev);
+	/* what an operation is missing for cannot be used, whatever the capabilities say */
+	dev->has_ats = dev->ats_cap && dev->ep->ops->ats_invalidate &&
+		       dev->host->iommu->ops->has_ats;
+	dev->has_pri = dev->has_ats && dev->pri_cap && dev->ep->ops->page_response &&
+		       dev->host->iommu->ops->has_pri;
+}
+
+/* --- translation services ----------------------------------------------------------------- */
+
+static void write_control(struct soft_device *dev, unsigned int offset, unsigned int size,
+			  uint32_t value)
+{
+	uint8_t bytes[4];
+
+	le_store(bytes, size, value);
+	if (pci_config_write(&dev->ep->config, offset, bytes, size))
+		log_error(dev->host->log, "a capability is where the reset bit should be");
+}
+
+/*
+ * The registers that the host's driver owns, as it leaves them when it probes the device
+ * and as the PCI core puts them back after a reset; vfio-pci lets nobody write them. PASID
+ * comes before ATS, because it cannot be changed while ATS is on (PCIe 6.0 s7.8.9.3).
+ *
+ * Source: Linux 7.2 drivers/iommu/intel/iommu.c, drivers/pci/ats.c.
+ */
+static void enable_translation_services(struct soft_device *dev)
+{
+	uint32_t modes, requests;
+
+	if (dev->ats_cap)
+		write_control(dev, dev->ats_cap + PCI_ATS_CTRL, 2, 0);
+	if (dev->max_pasid_lg2) {
+		modes = (dev->pasid_exec ? PCI_PASID_CTRL_EXEC : 0) |
+			(dev->pasid_priv ? PCI_PASID_CTRL_PRIV : 0);
+		write_control(dev, dev->pasid_cap + PCI_PASID_CTRL, 2,
+			      PCI_PASID_CTRL_ENABLE | modes);
+	}
+	if (dev->has_ats)
+		write_control(dev, dev->ats_cap + PCI_ATS_CTRL, 2, PCI_ATS_CTRL_ENABLE);
+	if (dev->has_pri) {
+		requests = config_dword(dev, dev->pri_cap + PCI_PRI_MAX_REQ);
+		write_control(dev, dev->pri_cap + PCI_PRI_CTRL, 2, PCI_PRI_CTRL_RESET);
+		write_control(dev, dev->pri_cap + PCI_PRI_ALLOC_REQ, 4,
+			      MIN(requests, (uint32_t)PRI_REQUESTS));
+		write_control(dev, dev->pri_cap + PCI_PRI_CTRL, 2, PCI_PRI_CTRL_ENABLE);
+	}
 }
 
 /* --- life ------------------------------------------------------------------------------ */
@@ -129,6 +252,7 @@ int soft_device_create(struct soft_host *host, struct endpoint *ep, struct soft_
 	mutex_init(&dev->lock);
 	soft_worker_init(&dev->worker);
 	scan_caps(dev);
+	enable_translation_services(dev);
 	soft_config_init(dev);
 	ep->bus = &dev->bus;
 	*out = dev;
@@ -169,6 +293,7 @@ void soft_device_reset(struct soft_device *dev)
 
 	memcpy(saved, dev->ep->config.bytes, sizeof(saved));
 	dev->ep->ops->reset(dev->ep);
+	soft_fault_forget_requests(dev);
 	restore_config(&dev->ep->config, saved);
 }
 
@@ -176,6 +301,8 @@ void soft_device_power_on(struct soft_device *dev)
 {
 	mutex_lock(&dev->lock);
 	dev->ep->ops->reset(dev->ep);
+	soft_fault_forget_requests(dev);
+	enable_translation_services(dev);
 	soft_config_reset(dev);
 	mutex_unlock(&dev->lock);
 }

@@ -39,7 +39,7 @@ bool dma_report_is_due(uint64_t nth);
  */
 void dma_report_fault(const struct nst_log *log, uint64_t nth, const struct dma_request_id *id,
 		      unsigned int reason);
-/* @cache: what was stale, "IOTLB entry", "paging structure". */
+/* @cache: what was stale, "IOTLB entry", "paging structure", "device TLB entry". */
 void dma_report_stale(const struct nst_log *log, uint64_t nth, const struct dma_request_id *id,
 		      const char *cache, struct dma_outcome cached, struct dma_outcome now);
 

@@ -302,13 +302,6 @@ void soft_hwpt_put_fault(struct soft_hwpt *hwpt)
 /* --- attachments -------------------------------------------------------------------------------
  */
 
-void soft_device_set_pri(struct soft_device *dev, bool capable)
-{
-	mutex_lock(&dev->host->fault_lock);
-	dev->has_pri = capable;
-	mutex_unlock(&dev->host->fault_lock);
-}
-
 int soft_fault_prepare(struct soft_device *dev, const struct soft_hwpt *hwpt)
 {
 	size_t max = dev->max_handlers ? 2 * dev->max_handlers : 4;
@@ -403,8 +396,8 @@ static size_t count_partials(const struct soft_device *dev, uint32_t group)
 	return count;
 }
 
-/* Drop the partial requests of @req's group; before, if @group, make them its records. */
-static void gather(struct soft_device *dev, const struct soft_page_request *req, uint32_t dev_id,
+/* Drop the partial requests of group @index; before, if @group, make them its records. */
+static void gather(struct soft_device *dev, uint32_t index, uint32_t dev_id,
 		   struct soft_fault_group *group)
 {
 	struct soft_partial_request **link = &dev->partials;
@@ -412,7 +405,7 @@ static void gather(struct soft_device *dev, const struct soft_page_request *req,
 	while (*link) {
 		struct soft_partial_request *partial = *link;
 
-		if (partial->req.group != req->group) {
+		if (partial->req.group != index) {
 			link = &partial->next;
 			continue;
 		}
@@ -421,8 +414,6 @@ static void gather(struct soft_device *dev, const struct soft_page_request *req,
 		*link = partial->next;
 		free(partial);
 	}
-	if (group)
-		group->records[group->count++] = make_record(req, dev_id);
 }
 
 /* The last of a group has come: queue it. False if nobody takes it. */
@@ -436,9 +427,10 @@ static bool queue_group(struct soft_device *dev, const struct soft_page_request 
 	if (handler)
 		group = alloc_array(1, sizeof(*group) + (count_partials(dev, req->group) + 1) *
 								RECORD_BYTES);
-	gather(dev, req, handler ? handler->dev_id : 0, group);
+	gather(dev, req->group, handler ? handler->dev_id : 0, group);
 	if (!group)
 		return false;
+	group->records[group->count++] = make_record(req, handler->dev_id);
 	group->dev = dev;
 	group->pasid = pasid;
 	group->done = done;
@@ -460,6 +452,13 @@ void soft_report_page_request(struct soft_device *dev, const struct soft_page_re
 	mutex_unlock(&dev->host->fault_lock);
 	if (!answered_later)
 		done(opaque, IOMMUFD_PAGE_RESP_INVALID);
+}
+
+void soft_fault_forget_group(struct soft_device *dev, uint32_t group)
+{
+	mutex_lock(&dev->host->fault_lock);
+	gather(dev, group, 0, NULL);
+	mutex_unlock(&dev->host->fault_lock);
 }
 
 void soft_fault_forget_requests(struct soft_device *dev)

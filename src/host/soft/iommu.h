@@ -19,6 +19,8 @@
 #include <linux/iommufd.h>
 #include <stdbool.h>
 
+struct endpoint_ats_reply;
+struct endpoint_ats_request;
 struct endpoint_dma_request;
 struct soft_attachment;
 struct soft_bound;
@@ -49,6 +51,9 @@ struct soft_iommu_ops {
 	uint32_t hw_info_size;
 	void (*hw_info)(struct soft_iommu *iommu, union soft_hw_info *info);
 	bool (*has_dirty_tracking)(const struct soft_device *dev);
+
+	/* Device TLBs and page requests are served, and the driver enables them in devices. */
+	bool has_ats, has_pri;
 
 	/* Addresses no device's DMA may be mapped at: the window of interrupts. */
 	uint64_t window_start, window_last;
@@ -98,6 +103,9 @@ struct soft_iommu_ops {
 	void (*map_end)(struct soft_iommu *iommu, bool flush);
 	/* As endpoint_bus_ops.dma. No lock of the host is held, or the device's. */
 	int (*dma)(struct soft_device *dev, const struct endpoint_dma_request *req);
+	/* As endpoint_bus_ops.translate. */
+	int (*translate)(struct soft_device *dev, const struct endpoint_ats_request *req,
+			 struct endpoint_ats_reply *reply);
 	void (*get_stats)(struct soft_iommu *iommu, struct nst_soft_stats *stats);
 	void (*drop_invalidation)(struct soft_iommu *iommu, uint64_t after_dma_write_bytes);
 };

@@ -338,6 +338,7 @@ void sanitizer_report_stale(struct sanitizer *s, const struct dma_request_id *id
 	static const char *const names[] = {
 		[SANITIZER_IOTLB] = "IOTLB entry",
 		[SANITIZER_PAGING_STRUCTURE] = "paging structure",
+		[SANITIZER_DEVICE_TLB] = "device TLB entry",
 	};
 	uint64_t nth = atomic_fetch_add(&s->stale_hits, 1) + 1;
 

@@ -81,6 +81,7 @@ void sanitizer_report_fault(struct sanitizer *s, const struct dma_request_id *id
 enum sanitizer_cache {
 	SANITIZER_IOTLB,
 	SANITIZER_PAGING_STRUCTURE,
+	SANITIZER_DEVICE_TLB,
 };
 
 /* @cache answered with @cached; the tables say @now. */

@@ -469,8 +469,8 @@ void soft_report_page_request(struct soft_device *dev, const struct soft_page_re
 			      soft_page_response_fn *done, void *opaque);
 /* The device is quiet: forget groups of which the last request has not come. */
 void soft_fault_forget_requests(struct soft_device *dev);
-/* No endpoint has PRI yet: tests say which devices do. */
-void soft_device_set_pri(struct soft_device *dev, bool capable);
+/* The same for one group. */
+void soft_fault_forget_group(struct soft_device *dev, uint32_t group);
 
 /* --- attach.c: what a device is attached to ----------------------------------------- */
 
@@ -549,8 +549,9 @@ struct soft_device {
 
 	/* fixed when plugged in */
 	uint16_t config_size;
-	bool has_flr, has_ats, pasid_exec, pasid_priv;
-	unsigned int max_pasid_lg2; /* 0 = no PASIDs */
+	bool has_flr, has_ats, has_pri, pasid_exec, pasid_priv;
+	uint16_t ats_cap, pri_cap, pasid_cap; /* 0 = not there */
+	unsigned int max_pasid_lg2;	      /* 0 = no PASIDs */
 	struct soft_header_fix fixes[SOFT_MAX_HEADER_FIXES];
 	unsigned int num_fixes;
 
@@ -562,7 +563,6 @@ struct soft_device {
 	unsigned int msi_cap_size;
 
 	/* by soft_host.fault_lock: */
-	bool has_pri;
 	struct soft_fault_handler *handlers;
 	size_t num_handlers, max_handlers;
 	struct soft_partial_request *partials;
@@ -575,6 +575,9 @@ struct soft_device {
 NST_MUST_CHECK int soft_device_create(struct soft_host *host, struct endpoint *ep,
 				      struct soft_device **out);
 void soft_device_destroy(struct soft_device *dev); /* and its endpoint */
+/* Of the unit: the device @rid forgets translations, as endpoint_ops.ats_invalidate. */
+void soft_ats_invalidate(struct soft_host *host, nst_rid rid, uint32_t pasid, uint64_t iova,
+			 uint64_t last) EXCLUDES(&host->lock);
 /* To power-on, then as the kernel leaves a device that it opens: decoding on, no bus master. */
 void soft_device_power_on(struct soft_device *dev) EXCLUDES(&dev->lock);
 /* Function-level reset that keeps what the driver wrote to configuration space. */

@@ -195,6 +195,7 @@ static int vtd_attach(struct soft_bound *bound, uint32_t pasid, struct soft_hwpt
 	if (err)
 		return err;
 	entry.did = (uint16_t)hwpt->tag;
+	entry.ats = bound->dev->has_ats;
 	err = vtd_hw_set_entry(vtd->hw, bound->dev->rid, soft_unit_pasid(pasid), &entry);
 	if (err)
 		put_did(vtd, hwpt);
@@ -324,6 +325,18 @@ static int vtd_dma(struct soft_device *dev, const struct endpoint_dma_request *r
 	return vtd_hw_dma(vtd_of(dev)->hw, dev->rid, req);
 }
 
+static int vtd_translate(struct soft_device *dev, const struct endpoint_ats_request *req,
+			 struct endpoint_ats_reply *reply)
+{
+	return vtd_hw_translate(vtd_of(dev)->hw, dev->rid, req, reply);
+}
+
+static void vtd_ats_invalidate(void *opaque, nst_rid rid, uint32_t pasid, uint64_t iova,
+			       uint64_t last)
+{
+	soft_ats_invalidate(opaque, rid, pasid, iova, last);
+}
+
 static void vtd_get_stats(struct soft_iommu *iommu, struct nst_soft_stats *stats)
 {
 	vtd_hw_get_stats(to_vtd(iommu)->hw, stats);
@@ -362,7 +375,10 @@ static const struct soft_iommu_ops vtd_ops = {
 	.tags_in_use = vtd_tags_in_use,
 	.map_begin = vtd_map_begin,
 	.map_end = vtd_map_end,
+	.has_ats = true,
+	.has_pri = true,
 	.dma = vtd_dma,
+	.translate = vtd_translate,
 	.get_stats = vtd_get_stats,
 	.drop_invalidation = vtd_drop_invalidation,
 };
@@ -372,7 +388,9 @@ int soft_vtd_create(const struct nst_soft_config *config, struct soft_host *host
 {
 	struct vtd_hw_config hw = { .log = config->log,
 				    .check = config->check,
-				    .sanitizer = host->sanitizer };
+				    .sanitizer = host->sanitizer,
+				    .ats_invalidate = vtd_ats_invalidate,
+				    .opaque = host };
 	struct soft_vtd *vtd = alloc_object(struct soft_vtd);
 	int err;
 

@@ -37,6 +37,7 @@ enum vtd_hw_pgtt {
 /* What a PASID-table entry says: VT-d 4.1 s9.6 Scalable-Mode PASID Table Entry. */
 struct vtd_hw_entry {
 	enum vtd_hw_pgtt pgtt;
+	bool ats;			/* the device has a TLB, and may use it */
 	uint16_t did;			/* tags the caches; one per domain of the driver */
 	const struct range_map *s2;	/* stays the caller's, changed only between
 					 * vtd_hw_map_begin() and _end(); ranges of whole
@@ -55,6 +56,15 @@ struct vtd_hw_config {
 	const struct nst_log *log;
 	bool check;		     /* as in struct nst_soft_config */
 	struct sanitizer *sanitizer; /* outlives the unit */
+	/*
+	 * Have the device forget its translations of [iova, last] for @pasid: for entries with
+	 * ats. Called when the IOTLB has been flushed, and before what flushed it returns, with
+	 * no lock of the unit held, so that the device may hold a lock of its own over
+	 * vtd_hw_translate() and vtd_hw_dma(), and take it here. NULL: there will be no ats.
+	 */
+	void (*ats_invalidate)(void *opaque, nst_rid rid, uint32_t pasid, uint64_t iova,
+			       uint64_t last);
+	void *opaque;
 };
 
 NST_MUST_CHECK int vtd_hw_create(const struct vtd_hw_config *config, struct vtd_hw **out);
@@ -67,7 +77,8 @@ uint64_t vtd_hw_ecap(const struct vtd_hw *hw);
 /*
  * Write the PASID-table entry of (@rid, @pasid); NULL makes it not present. @pasid is
  * NST_NO_PASID for requests without one. Flushes what the old entry left in the PASID
- * cache only; the IOTLB is the driver's business (vtd_hw_flush_domain() with the old DID).
+ * cache and the device's TLB only; the IOTLB is the driver's business
+ * (vtd_hw_flush_domain() with the old DID).
  * Errors: -ENOMEM, -EINVAL (more than 20 bits), and then nothing has changed; a NULL
  * @entry never fails.
  */
@@ -93,6 +104,16 @@ void vtd_hw_map_end(struct vtd_hw *hw, bool flush);
 struct endpoint_dma_request;
 NST_MUST_CHECK int vtd_hw_dma(struct vtd_hw *hw, nst_rid rid,
 			      const struct endpoint_dma_request *req);
+
+/*
+ * An ATS translation request. 0, if nothing may be done there too; -EFAULT: the requester is
+ * refused, because it is blocked or its entry has no ats (reported like a DMA request).
+ */
+struct endpoint_ats_request;
+struct endpoint_ats_reply;
+NST_MUST_CHECK int vtd_hw_translate(struct vtd_hw *hw, nst_rid rid,
+				    const struct endpoint_ats_request *req,
+				    struct endpoint_ats_reply *reply);
 
 /* Fills the counters that the unit keeps: dma_*_bytes, iotlb_*, s1_walks. */
 void vtd_hw_get_stats(struct vtd_hw *hw, struct nst_soft_stats *stats);

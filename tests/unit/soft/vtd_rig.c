@@ -22,6 +22,19 @@ static void take_warning(void *opaque, enum nst_log_level level, const char *mes
 	snprintf(rig->last_warning, sizeof(rig->last_warning), "%s", message);
 }
 
+/* No lock may be held here: we use the unit, and change it. */
+static void forget(void *opaque, nst_rid rid, uint32_t pasid, uint64_t iova, uint64_t last)
+{
+	struct rig *rig = opaque;
+
+	vtd_hw_map_begin(rig->hw);
+	vtd_hw_map_end(rig->hw, false);
+	assert_true(rig->num_forgotten < ARRAY_SIZE(rig->forgotten));
+	rig->forgotten[rig->num_forgotten++] = (struct rig_forgotten){
+		rid, pasid, iova, last, rig_read(rig, rig->forget_probe),
+	};
+}
+
 static int make_rig(void **state, bool check)
 {
 	struct nst_soft_config config = { .check = check };
@@ -35,6 +48,8 @@ static int make_rig(void **state, bool check)
 	if (sanitizer_create(&config, &rig->sanitizer))
 		return -1;
 	hw_config.sanitizer = rig->sanitizer;
+	hw_config.ats_invalidate = forget;
+	hw_config.opaque = rig;
 	rig->ram = mmap(NULL, RIG_RAM_SIZE, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (rig->ram == MAP_FAILED || vtd_hw_create(&hw_config, &rig->hw))

@@ -26,8 +26,18 @@ enum { RIG_HWPT = 5, RIG_IOAS = 3 };	/* ids in reports, and serial numbers */
 enum { E_P = 1, E_W = 2, E_U = 4, E_A = 1 << 5, E_D = 1 << 6, E_PS = 1 << 7, E_EA = 1 << 10 };
 enum { E_RW = E_P | E_W | E_U, E_RO = E_P | E_U };
 
+/* What a device was told to forget, and what it would have read there at that moment. */
+struct rig_forgotten {
+	nst_rid rid;
+	uint32_t pasid;
+	uint64_t iova, last, value;
+};
+
 struct rig {
 	struct vtd_hw *hw;
+	struct rig_forgotten forgotten[8];
+	unsigned int num_forgotten;
+	uint64_t forget_probe;		/* the address that is read then */
 	struct sanitizer *sanitizer;
 	struct range_map s2;
 	uint8_t *ram;
