@@ -16,6 +16,7 @@ struct iotlb {
 	uint32_t *buckets;   /* by (tag, class, page) */
 	uint32_t *tag_heads; /* by tag */
 	uint32_t capacity, count, hand;
+	uint32_t used; /* entries from here on have never been used since all were free */
 	uint32_t bucket_mask, tag_mask;
 	uint32_t class_count[IOTLB_MAX_CLASSES];
 	uint8_t shifts[IOTLB_MAX_CLASSES];
@@ -33,7 +34,7 @@ static uint64_t mix(uint64_t x)
 
 static uint32_t bucket_of(const struct iotlb *tlb, uint32_t tag, unsigned int cls, uint64_t page)
 {
-	return mix(page ^ ((uint64_t)tag << 40) ^ ((uint64_t)cls << 60)) & tlb->bucket_mask;
+	return mix(page ^ ((uint64_t)tag << 40) ^ ((uint64_t)cls << 59)) & tlb->bucket_mask;
 }
 
 static bool matches(const struct iotlb_entry *e, uint32_t tag, unsigned int cls, uint64_t page)
@@ -52,6 +53,7 @@ static void make_free_list(struct iotlb *tlb)
 		tlb->entries[i].hash_next = i + 1 < tlb->capacity ? i + 2 : 0;
 	tlb->free_list = 1;
 	tlb->count = 0;
+	tlb->used = 0;
 	tlb->hand = 0;
 }
 
@@ -166,6 +168,7 @@ void iotlb_insert(struct iotlb *tlb, uint32_t tag, unsigned int cls, uint64_t ad
 	id = tlb->free_list;
 	e = &tlb->entries[id - 1];
 	tlb->free_list = e->hash_next;
+	tlb->used = MAX(tlb->used, id);
 	*e = (struct iotlb_entry){
 		.page = page,
 		.target = target,
@@ -184,53 +187,93 @@ void iotlb_insert(struct iotlb *tlb, uint32_t tag, unsigned int cls, uint64_t ad
 	tlb->count++;
 }
 
-static bool flushed_by(const struct iotlb *tlb, unsigned int cls, bool leaf_only)
+static bool named_by(const struct iotlb *tlb, const struct iotlb_filter *f,
+		     const struct iotlb_entry *e)
 {
-	return !leaf_only || (tlb->is_leaf & (1u << cls));
+	unsigned int shift = tlb->shifts[e->cls];
+
+	if (((e->tag ^ f->tag) & f->tag_mask) || !(f->classes & 1u << e->cls))
+		return false;
+	if ((tlb->is_leaf & 1u << e->cls) && ((e->flags ^ f->flags) & f->flags_mask))
+		return false;
+	return e->page >= f->first >> shift && e->page <= f->last >> shift;
 }
 
-static void flush_tag_range(struct iotlb *tlb, uint32_t tag, uint64_t first, uint64_t last,
-			    bool leaf_only)
+static void flush_list_of_tag(struct iotlb *tlb, const struct iotlb_filter *f)
 {
 	uint32_t next;
 
-	for (uint32_t id = tlb->tag_heads[tag & tlb->tag_mask]; id; id = next) {
+	for (uint32_t id = tlb->tag_heads[f->tag & tlb->tag_mask]; id; id = next) {
 		const struct iotlb_entry *e = &tlb->entries[id - 1];
-		unsigned int shift = tlb->shifts[e->cls];
 
 		next = e->tag_next;
-		if (e->tag == tag && flushed_by(tlb, e->cls, leaf_only) &&
-		    e->page >= first >> shift && e->page <= last >> shift)
+		if (named_by(tlb, f, e))
 			remove_entry(tlb, e);
+	}
+}
+
+/* An entry that is free is not found under its old name, or not as this one. */
+static void flush_everywhere(struct iotlb *tlb, const struct iotlb_filter *f)
+{
+	for (uint32_t i = 0; i < tlb->used && tlb->count; i++) {
+		const struct iotlb_entry *e = &tlb->entries[i];
+		uint32_t *link;
+
+		if (!named_by(tlb, f, e))
+			continue;
+		link = find_link(tlb, e->tag, e->cls, e->page);
+		if (*link == i + 1)
+			remove_link(tlb, link);
+	}
+}
+
+static void flush_pages(struct iotlb *tlb, const struct iotlb_filter *f, unsigned int cls)
+{
+	unsigned int shift = tlb->shifts[cls];
+
+	for (uint64_t page = f->first >> shift; page <= f->last >> shift; page++) {
+		uint32_t *link = find_link(tlb, f->tag, cls, page);
+
+		if (*link && named_by(tlb, f, &tlb->entries[*link - 1]))
+			remove_link(tlb, link);
+	}
+}
+
+void iotlb_flush(struct iotlb *tlb, const struct iotlb_filter *f)
+{
+	if (f->tag_mask != UINT32_MAX) {
+		flush_everywhere(tlb, f);
+		return;
+	}
+	for (unsigned int cls = 0; cls < tlb->num_classes; cls++) {
+		unsigned int shift = tlb->shifts[cls];
+
+		if (!tlb->class_count[cls] || !(f->classes & 1u << cls))
+			continue;
+		/* Few pages are looked up one by one; many, or all, go by the tag's list. */
+		if ((f->last >> shift) - (f->first >> shift) >= 64) {
+			flush_list_of_tag(tlb, f);
+			return;
+		}
+		flush_pages(tlb, f, cls);
 	}
 }
 
 void iotlb_flush_range(struct iotlb *tlb, uint32_t tag, uint64_t first, uint64_t last,
 		       bool leaf_only)
 {
-	for (unsigned int cls = 0; cls < tlb->num_classes; cls++) {
-		unsigned int shift = tlb->shifts[cls];
-		uint64_t pages = (last >> shift) - (first >> shift);
-
-		/* Few pages are looked up one by one; many, or all, go by the tag's list. */
-		if (pages >= 64) {
-			flush_tag_range(tlb, tag, first, last, leaf_only);
-			return;
-		}
-		if (!tlb->class_count[cls] || !flushed_by(tlb, cls, leaf_only))
-			continue;
-		for (uint64_t page = first >> shift; page <= last >> shift; page++) {
-			uint32_t *link = find_link(tlb, tag, cls, page);
-
-			if (*link)
-				remove_link(tlb, link);
-		}
-	}
+	iotlb_flush(tlb, &(struct iotlb_filter){
+				 .tag = tag,
+				 .tag_mask = UINT32_MAX,
+				 .first = first,
+				 .last = last,
+				 .classes = leaf_only ? tlb->is_leaf : UINT32_MAX,
+			 });
 }
 
 void iotlb_flush_tag(struct iotlb *tlb, uint32_t tag)
 {
-	flush_tag_range(tlb, tag, 0, UINT64_MAX, false);
+	iotlb_flush_range(tlb, tag, 0, UINT64_MAX, false);
 }
 
 void iotlb_flush_all(struct iotlb *tlb)

@@ -18,7 +18,7 @@
 
 #include <nestor/types.h>
 
-enum { IOTLB_MAX_CLASSES = 8 };
+enum { IOTLB_MAX_CLASSES = 32 };
 
 struct iotlb_entry {
 	uint64_t page; /* address >> shift of the class */
@@ -46,6 +46,20 @@ const struct iotlb_entry *iotlb_find(const struct iotlb *tlb, uint32_t tag, unsi
 /* Insert or replace. Never fails: it is a cache. */
 void iotlb_insert(struct iotlb *tlb, uint32_t tag, unsigned int cls, uint64_t address,
 		  uint64_t target, uint8_t flags);
+
+/* Which entries to remove: all of this must hold for one. */
+struct iotlb_filter {
+	uint32_t tag, tag_mask;	   /* its tag, in the bits of @tag_mask */
+	uint64_t first, last;	   /* it translates any byte of these */
+	unsigned int classes;	   /* bit per class */
+	uint8_t flags, flags_mask; /* if it is a leaf: its flags, in the bits of @flags_mask */
+};
+
+/*
+ * With all bits in @tag_mask it costs what it removes, or what it names; else a look at
+ * every entry.
+ */
+void iotlb_flush(struct iotlb *tlb, const struct iotlb_filter *filter);
 
 /* Remove every entry of @tag that translates any byte of [first, last]. */
 void iotlb_flush_range(struct iotlb *tlb, uint32_t tag, uint64_t first, uint64_t last,

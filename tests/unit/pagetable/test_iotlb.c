@@ -50,6 +50,15 @@ static void model_flush(struct model *m, uint32_t tag, uint64_t first, uint64_t 
 			model_remove_at(m, i);
 }
 
+static bool filter_names(const struct iotlb_filter *f, const struct model_entry *e)
+{
+	if ((e->tag & f->tag_mask) != (f->tag & f->tag_mask) || !(f->classes >> e->cls & 1))
+		return false;
+	if (e->cls < 3 && (e->flags & f->flags_mask) != (f->flags & f->flags_mask))
+		return false;
+	return e->last >= f->first && e->first <= f->last;
+}
+
 static bool same(const struct iotlb_entry *e, const struct model_entry *m)
 {
 	return e && e->target == m->target && e->flags == m->flags && e->tag == m->tag &&
@@ -148,6 +157,28 @@ static void random_flush(struct iotlb *tlb, struct model *m, uint64_t *seed)
 	model_flush(m, tag, first, last, leaf);
 }
 
+/* By whole tag or by part of one, some classes, some flags of the leaves. */
+static void random_filter(struct iotlb *tlb, struct model *m, uint64_t *seed)
+{
+	static const uint32_t masks[] = { UINT32_MAX, UINT32_MAX, ~1024u, 0xffff0000, 0 };
+	struct iotlb_filter f = {
+		.tag = random_tag(seed),
+		.tag_mask = masks[test_random(seed) % ARRAY_SIZE(masks)],
+		.first = random_address(seed),
+		.classes = (unsigned int)test_random(seed),
+		.flags = (uint8_t)test_random(seed),
+		.flags_mask = (uint8_t)(3 << test_random(seed) % 9),
+	};
+
+	f.last = f.first + (PAGE_SIZE_4K << (test_random(seed) % 52)) - 1;
+	if (f.last < f.first)
+		f.last = UINT64_MAX;
+	iotlb_flush(tlb, &f);
+	for (size_t i = m->count; i-- > 0;)
+		if (filter_names(&f, &m->entries[i]))
+			model_remove_at(m, i);
+}
+
 static void random_operations_agree_with_the_model(void **state)
 {
 	struct model m = { 0 };
@@ -168,6 +199,8 @@ static void random_operations_agree_with_the_model(void **state)
 
 			assert_int_equal(e != NULL, want != NULL);
 			assert_true(!want || same(e, want));
+		} else if (kind < 14) {
+			random_filter(tlb, &m, &seed);
 		} else if (kind < 15 || step % 512) {
 			random_flush(tlb, &m, &seed);
 		} else {
