@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * SMMUv3 identification registers, 32 bits each: SMMUv3 IHI0070G.b s6.3.1 SMMU_IDR0 to
+ * s6.3.6 SMMU_IDR5, s6.3.8 SMMU_AIDR. The fields that somebody here claims or tests.
+ */
+#ifndef SPEC_SMMU_CAPS_H
+#define SPEC_SMMU_CAPS_H
+
+#include "base/bits.h"
+
+#define SMMU_IDR0_S2P BIT64(0)
+#define SMMU_IDR0_S1P BIT64(1)
+#define SMMU_IDR0_TTF GENMASK64(3, 2)
+#define SMMU_TTF_AARCH64 2
+#define SMMU_IDR0_COHACC BIT64(4)
+#define SMMU_IDR0_HTTU GENMASK64(7, 6)
+#define SMMU_HTTU_ACCESS_DIRTY 2
+#define SMMU_IDR0_ATS BIT64(10)
+#define SMMU_IDR0_NS1ATS BIT64(11) /* no split-stage ATS */
+#define SMMU_IDR0_ASID16 BIT64(12)
+#define SMMU_IDR0_PRI BIT64(16)
+#define SMMU_IDR0_VMID16 BIT64(18)
+#define SMMU_IDR0_CD2L BIT64(19)
+#define SMMU_IDR0_TTENDIAN GENMASK64(22, 21)
+#define SMMU_TTENDIAN_LITTLE 2
+#define SMMU_IDR0_STALL_MODEL GENMASK64(25, 24)
+#define SMMU_STALL_MODEL_NONE 1
+#define SMMU_IDR0_TERM_MODEL BIT64(26) /* terminated transactions abort always */
+#define SMMU_IDR0_ST_LEVEL GENMASK64(28, 27)
+#define SMMU_ST_LEVEL_2 1
+
+#define SMMU_IDR1_SIDSIZE GENMASK64(5, 0)
+#define SMMU_IDR1_SSIDSIZE GENMASK64(10, 6)
+#define SMMU_IDR1_EVENTQS GENMASK64(20, 16)
+#define SMMU_IDR1_CMDQS GENMASK64(25, 21)
+
+#define SMMU_IDR3_HAD BIT64(2)
+#define SMMU_IDR3_XNX BIT64(4)
+#define SMMU_IDR3_FWB BIT64(8)
+#define SMMU_IDR3_RIL BIT64(10)
+#define SMMU_IDR3_BBML GENMASK64(12, 11)
+
+#define SMMU_IDR5_OAS GENMASK64(2, 0)
+#define SMMU_OAS_48_BIT 5
+#define SMMU_IDR5_GRAN4K BIT64(4)
+#define SMMU_IDR5_GRAN16K BIT64(5)
+#define SMMU_IDR5_GRAN64K BIT64(6)
+
+#define SMMU_AIDR_MINOR GENMASK64(3, 0)
+
+#endif
