@@ -34,6 +34,8 @@ enum smmu_event_type {
 	SMMU_F_TLB_CONFLICT = 0x20,
 	SMMU_F_CFG_CONFLICT = 0x21,
 	SMMU_E_PAGE_REQUEST = 0x24,
+	SMMU_E_ABORTED =
+		0xe0, /* never recorded: a name for what has no event (0xe0..0xef are free) */
 };
 
 #define SMMU_EVENT_0_TYPE GENMASK64(7, 0)
