@@ -18,6 +18,7 @@ extern "C" {
 /** enum nst_soft_iommu - the hardware and its kernel driver that a software host plays. */
 enum nst_soft_iommu {
 	NST_SOFT_VTD,	 /* Intel VT-d in scalable mode */
+	NST_SOFT_SMMUV3, /* Arm SMMUv3 with two stages */
 	NST_SOFT_NUM_IOMMUS,
 };
 
@@ -32,6 +33,8 @@ enum nst_soft_iommu {
  *	used, as hardware would. (An entry whose permissions the guest has since widened
  *	is not stale.) Of a refused request it is said whether the device was attached to
  *	nothing, or the address was unmapped, and since when.
+ * @quirks: where Linux 7.2 contradicts what its own header promises, do as the kernel does
+ *	(docs/host.md lists where), not as the header says.
  * @synchronous: devices work inside the register write that started them, not on
  *	a thread: for tests that must not depend on time.
  */
@@ -39,6 +42,7 @@ struct nst_soft_config {
 	const struct nst_log *log;
 	enum nst_soft_iommu iommu;
 	bool check;
+	bool quirks;
 	bool synchronous;
 };
 

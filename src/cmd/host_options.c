@@ -20,9 +20,10 @@ static const char help[] =
 	"\n"
 	"  --device DESC     a simulated device; again for more. DESC is\n"
 	"                      nvme,file=IMAGE[,serial=S][,readonly=on][,msix=off]\n"
-	"  --iommu KIND      the IOMMU of the host: vtd (default)\n"
+	"  --iommu KIND      the IOMMU of the host: vtd (default) or smmuv3\n"
 	"  --check           the IOMMU sanitizer: verify every IOTLB hit against the tables, and\n"
 	"                    say which iommufd objects the command had left at its end\n"
+	"  --quirks          where Linux 7.2 does not keep its own rules, do as it does\n"
 	"  --trace FILE      write every call to the software host with its structures decoded;\n"
 	"                    JSON lines if FILE ends in .jsonl\n"
 	"  --report FILE     write what happened as JSON\n"
@@ -49,6 +50,7 @@ enum {
 	OPT_DEVICE = 256,
 	OPT_IOMMU,
 	OPT_CHECK,
+	OPT_QUIRKS,
 	OPT_TRACE,
 	OPT_REPORT,
 	OPT_QUIET,
@@ -60,6 +62,7 @@ static const struct option longopts[] = {
 	{ "device", required_argument, NULL, OPT_DEVICE },
 	{ "iommu", required_argument, NULL, OPT_IOMMU },
 	{ "check", no_argument, NULL, OPT_CHECK },
+	{ "quirks", no_argument, NULL, OPT_QUIRKS },
 	{ "trace", required_argument, NULL, OPT_TRACE },
 	{ "report", required_argument, NULL, OPT_REPORT },
 	{ "quiet", no_argument, NULL, OPT_QUIET },
@@ -137,6 +140,7 @@ static int set_iommu(struct host_options *o, const char *name)
 {
 	static const char *const names[NST_SOFT_NUM_IOMMUS] = {
 		[NST_SOFT_VTD] = "vtd",
+		[NST_SOFT_SMMUV3] = "smmuv3",
 	};
 
 	for (unsigned int i = 0; i < NST_SOFT_NUM_IOMMUS; i++)
@@ -144,7 +148,7 @@ static int set_iommu(struct host_options *o, const char *name)
 			o->iommu = (enum nst_soft_iommu)i;
 			return -1;
 		}
-	complain("--iommu %s: there is no such IOMMU; there is vtd", name);
+	complain("--iommu %s: there is no such IOMMU; there are vtd and smmuv3", name);
 	return EXIT_USAGE;
 }
 
@@ -157,6 +161,9 @@ static int take_option(int opt, struct host_options *o)
 		return add_device(o, optarg);
 	case OPT_CHECK:
 		o->check = true;
+		return -1;
+	case OPT_QUIRKS:
+		o->quirks = true;
 		return -1;
 	case OPT_TRACE:
 		o->trace = optarg;

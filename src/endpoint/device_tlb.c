@@ -128,8 +128,8 @@ void device_tlb_invalidate(struct device_tlb *tlb, uint32_t pasid, nst_iova iova
 	for (unsigned int i = 0; i < DEVICE_TLB_ENTRIES; i++) {
 		struct device_tlb_entry *entry = &tlb->entries[i];
 
-		if (entry->pasid == pasid && entry->iova.v <= last.v &&
-		    entry->iova.v + (entry->size - 1) >= iova.v)
+		if ((pasid == ENDPOINT_EVERY_PASID || entry->pasid == pasid) &&
+		    entry->iova.v <= last.v && entry->iova.v + (entry->size - 1) >= iova.v)
 			entry->size = 0;
 	}
 	mutex_unlock(&tlb->lock);

@@ -38,6 +38,9 @@ struct endpoint_dma_request {
 	size_t size;
 };
 
+/* The Global Invalidate flag of an ATS Invalidate Request: whatever the PASID. */
+#define ENDPOINT_EVERY_PASID (NST_NO_PASID - 1)
+
 /* PCIe 6.0 s10.2 ATS Translation Services: a request for one page, and its completion. */
 struct endpoint_ats_request {
 	nst_iova iova;
@@ -106,10 +109,10 @@ struct endpoint_ops {
 	void (*run)(struct endpoint *ep); /* NULL if it is never needed */
 	/*
 	 * An ATS Invalidate Request: forget what was translated for @pasid (NST_NO_PASID: for
-	 * requests without one) in [iova, last], and come back when no request that used it is
-	 * on its way. Any thread, under locks of the host, so it must neither start DMA nor
-	 * call the bus; but the endpoint may hold the lock it needs over translate() and dma().
-	 * NULL if the device has no ATS capability.
+	 * requests without one; or ENDPOINT_EVERY_PASID) in [iova, last], and come back when no
+	 * request that used it is on its way. Any thread, under locks of the host, so it must
+	 * neither start DMA nor call the bus; but the endpoint may hold the lock it needs over
+	 * translate() and dma(). NULL if the device has no ATS capability.
 	 */
 	void (*ats_invalidate)(struct endpoint *ep, uint32_t pasid, nst_iova iova, nst_iova last);
 	/* The answer to a group of page requests. Any thread, under locks of the host, even inside

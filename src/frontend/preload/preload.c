@@ -183,7 +183,8 @@ static int make_host(struct soft_host **out) REQUIRES(&preload.making)
 	struct preload_session *session = preload.session;
 	struct nst_soft_config config = { .log = &preload.log,
 					  .iommu = (enum nst_soft_iommu)session->iommu,
-					  .check = session->check };
+					  .check = session->check,
+					  .quirks = session->quirks };
 	struct nst_host *host = NULL, *front = NULL;
 	int err = claim_session(session);
 

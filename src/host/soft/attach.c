@@ -6,7 +6,7 @@
  * IOAS, room to remember the attachment - then lets the driver write the entry of the
  * translation unit, which either succeeds or changes nothing, and only then lets go of
  * the old HWPT. So a failed replace leaves everything as it was. (Linux 7.2 forgets the
- * device's reserved ranges when a replace inside one IOAS fails; that is not imitated.)
+ * device's reserved ranges when a replace inside one IOAS fails; that is a quirk.)
  *
  * Source: Linux 7.2 drivers/iommu/iommufd/device.c, drivers/iommu/iommu.c,
  * drivers/vfio/iommufd.c.
@@ -168,7 +168,8 @@ static int replace(struct soft_ctx *ctx, struct soft_bound *bound,
 	if (!err && old.programmed)
 		err = program(bound, old.pasid, hwpt);
 	if (err) {
-		if (moves_window)
+		if (moves_window ||
+		    (old.pasid == SOFT_RID_PASID && bound->dev->host->iommu->quirks))
 			soft_ioas_unreserve(ioas_of(hwpt), bound);
 		return err;
 	}

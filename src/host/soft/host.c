@@ -313,6 +313,7 @@ static int create_iommu(struct soft_host *host, const struct nst_soft_config *co
 							struct soft_host *host,
 							struct soft_iommu **out) = {
 		[NST_SOFT_VTD] = soft_vtd_create,
+		[NST_SOFT_SMMUV3] = soft_smmuv3_create,
 	};
 
 	if ((unsigned int)config->iommu >= NST_SOFT_NUM_IOMMUS)
@@ -335,6 +336,7 @@ int nst_host_soft_create(const struct nst_soft_config *config, struct nst_host *
 		free(host);
 		return err;
 	}
+	host->iommu->quirks = config->quirks;
 	host->base.ops = &soft_host_ops;
 	host->log = config->log;
 	host->synchronous = config->synchronous;

@@ -6,6 +6,7 @@
  * attached, what an invalidation empties:
  *
  *	vtd.c		Intel VT-d	on vtd_hw.c
+ *	smmuv3.c	Arm SMMUv3	on smmu_hw.c
  *
  * Operations that are optional say so: NULL is what a driver without it is to the core,
  * mostly EOPNOTSUPP. All of them are called with soft_ctx.lock held unless they say otherwise,
@@ -41,6 +42,7 @@ struct soft_iommu {
 	const struct soft_iommu_ops *ops;
 	const struct nst_log *log;
 	struct soft_host *host;
+	bool quirks;
 };
 
 struct soft_iommu_ops {
@@ -113,5 +115,7 @@ struct soft_iommu_ops {
 /* The host has its sanitizer. -ENOMEM. */
 NST_MUST_CHECK int soft_vtd_create(const struct nst_soft_config *config, struct soft_host *host,
 				   struct soft_iommu **out);
+NST_MUST_CHECK int soft_smmuv3_create(const struct nst_soft_config *config, struct soft_host *host,
+				      struct soft_iommu **out);
 
 #endif

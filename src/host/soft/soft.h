@@ -32,6 +32,7 @@
 
 #include "base/alloc.h"
 #include "base/bits.h"
+#include "base/endian.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "endpoint/endpoint.h"
@@ -394,6 +395,7 @@ struct soft_hwpt_nested {
 	struct soft_viommu *viommu; /* made through it; NULL: straight on the parent */
 	union {			    /* the driver's */
 		struct iommu_hwpt_vtd_s1 vtd;
+		le64 ste[2]; /* SMMUv3: as the guest wrote them, or all zero if not valid */
 	};
 };
 

@@ -118,6 +118,8 @@ int soft_vdevice_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 	if (!viommu || !dev)
 		return -ENOENT;
 	bound = container_of(dev, struct soft_bound, obj);
+	if (cmd->virt_id > viommu->ops->virt_id_last && !viommu->parent->iommu->quirks)
+		return -EINVAL; /* Linux 7.2 takes it, and then cannot be told of the device */
 	if (bound->vdevice || soft_vdevice_by_virt_id(viommu, cmd->virt_id))
 		return -EEXIST;
 	vdevice = soft_object_reserve(ctx, sizeof(*vdevice), SOFT_VDEVICE);

@@ -36,7 +36,8 @@ struct soft_vdevice {
 
 /* What a driver does with vIOMMUs of one type; with soft_ctx.lock held. */
 struct soft_viommu_ops {
-	size_t size; /* of the driver's structure, which begins with a soft_viommu */
+	size_t size;	       /* of the driver's structure, which begins with a soft_viommu */
+	uint64_t virt_id_last; /* what its commands can name */
 	/* Optional. Errors: any; then there is no vIOMMU. */
 	int (*init)(struct soft_viommu *viommu, const struct iommu_viommu_alloc *cmd);
 	void (*fini)(struct soft_viommu *viommu);
