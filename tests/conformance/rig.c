@@ -2,35 +2,127 @@
 /* See rig.h. */
 #include "rig.h"
 
-#include "device.h"
-#include "host/soft/soft.h"
-
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/pci_regs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* --- hosts ----------------------------------------------------------------------------- */
 
-void rig_add_device(struct rig *rig, bool pasid, char *path, size_t path_size)
+static struct rig_options options;
+static unsigned int provides;
+
+static const struct rig_iommu iommus[] = {
+	{ .hw_info_type = IOMMU_HW_INFO_TYPE_INTEL_VTD,
+	  .provides = NEED_VTD,
+	  .window = 0xfee00000,
+	  .window_last = 0xfeefffff,
+	  .plain_last = 0x7fffffffffff,
+	  .parent_last = 0xffffffffffff },
+	{ .hw_info_type = IOMMU_HW_INFO_TYPE_ARM_SMMUV3,
+	  .provides = NEED_SMMU,
+	  .window = 0x8000000,
+	  .window_last = 0x80fffff,
+	  .plain_last = 0xffffffffffff,
+	  .parent_last = 0xfffffffffff },
+};
+
+static const struct dma_device *const dma_devices[] = { &dma_own_device, &dma_testdev };
+
+static int hw_info(struct rig *rig, struct iommu_hw_info *info)
 {
-	ok(soft_add_endpoint(rig->host, test_device_create(pasid), path, path_size));
+	*info = (struct iommu_hw_info){ .size = sizeof(*info), .dev_id = rig->devid };
+	return iommufd(rig, IOMMU_GET_HW_INFO, info);
 }
 
-struct rig *rig_create(const struct nst_soft_config *config, bool pasid)
+void rig_bind(struct rig *rig)
 {
-	struct rig *rig = calloc(1, sizeof(*rig));
+	struct iommu_hw_info info;
+	uint32_t id;
 
-	rig->has_pasid = pasid;
-	ok(nst_host_soft_create(config, &rig->host));
-	rig_add_device(rig, pasid, rig->path, sizeof(rig->path));
 	rig->iommu = host_open(rig, "/dev/iommu");
 	assert_true(rig->iommu >= 0);
 	rig->dev = host_open(rig, rig->path);
 	assert_true(rig->dev >= 0);
 	ok(bind_device(rig, rig->dev, rig->iommu, &rig->devid));
+	ok(hw_info(rig, &info));
+	for (size_t i = 0; i < sizeof(iommus) / sizeof(iommus[0]); i++)
+		if (iommus[i].hw_info_type == info.out_data_type)
+			rig->arch = &iommus[i];
+	assert_non_null(rig->arch);
+	rig->has_pasid = info.out_max_pasid_log2;
+	id = config_get(rig, PCI_VENDOR_ID, 4);
+	for (size_t i = 0; i < sizeof(dma_devices) / sizeof(dma_devices[0]); i++)
+		if (dma_devices[i]->pci_id == id)
+			rig->dma = dma_devices[i];
+}
+
+static unsigned int probe(struct rig *rig)
+{
+	unsigned int found = rig->arch->provides;
+	uint32_t ioas = ioas_alloc(rig), parent;
+	struct iommu_hw_info info;
+
+	ok(hw_info(rig, &info));
+	found |= info.out_capabilities & IOMMU_HW_CAP_DIRTY_TRACKING ? NEED_DIRTY : 0;
+	found |= hwpt_alloc(rig, rig->devid, ioas, NEST, &parent) ? NEED_NO_NESTING : NEED_NESTING;
+	found |= rig->has_pasid ? NEED_PASID : NEED_NO_PASID;
+	found |= rig->dma ? rig->dma->provides : 0;
+	return found;
+}
+
+int rig_init(const struct rig_options *wanted)
+{
+	struct rig *rig;
+
+	options = *wanted;
+	if (options.in_process && !rig_create_soft) {
+		fprintf(stderr, "this program has no software host of its own: name a --device\n");
+		return -ENODEV;
+	}
+	if (!options.in_process && access(options.devices[0], F_OK)) {
+		perror(options.devices[0]);
+		return -ENODEV;
+	}
+	rig = rig_open(NEED_NOTHING);
+	provides = probe(rig);
+	if (options.in_process)
+		provides |= NEED_IN_PROCESS | NEED_TWO_DEVICES | NEED_PASID | NEED_NO_PASID;
+	else
+		provides |= options.devices[1] ? NEED_TWO_DEVICES : 0;
+	provides |= options.no_huge_pages ? 0 : NEED_HUGE_PAGES;
+	rig_close(rig);
+	return 0;
+}
+
+unsigned int rig_provides(unsigned int needs)
+{
+	return provides;
+}
+
+void *rig_open(unsigned int needs)
+{
+	struct rig *rig;
+
+	if (options.in_process)
+		return rig_create_soft(options.iommu, !(needs & NEED_NO_PASID));
+	rig = calloc(1, sizeof(*rig));
+	ok(nst_host_kernel_create(&rig->host));
+	snprintf(rig->path, sizeof(rig->path), "%s", options.devices[0]);
+	rig_bind(rig);
 	return rig;
+}
+
+void rig_add_device(struct rig *rig, bool pasid, char *path, size_t path_size)
+{
+	if (options.in_process)
+		rig_add_soft_device(rig, pasid, path, path_size);
+	else
+		snprintf(path, path_size, "%s", options.devices[1]);
 }
 
 void rig_destroy(struct rig *rig)
@@ -39,22 +131,26 @@ void rig_destroy(struct rig *rig)
 	free(rig);
 }
 
-int rig_setup(void **state)
+/* A case leaves open what it likes, and a kernel closes nothing by itself. */
+static void close_all(void)
 {
-	*state = rig_create(&(struct nst_soft_config){ .synchronous = true, .check = true }, true);
-	return 0;
+	DIR *dir = opendir("/proc/self/fd");
+	int fds[256], count = 0;
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)) && count < 256)
+		if (atoi(entry->d_name) > STDERR_FILENO && atoi(entry->d_name) != dirfd(dir))
+			fds[count++] = atoi(entry->d_name);
+	closedir(dir);
+	while (count)
+		close(fds[--count]);
 }
 
-int rig_setup_no_pasid(void **state)
+void rig_close(void *opaque)
 {
-	*state = rig_create(&(struct nst_soft_config){ .synchronous = true, .check = true }, false);
-	return 0;
-}
-
-int rig_teardown(void **state)
-{
-	rig_destroy(*state);
-	return 0;
+	rig_destroy(opaque);
+	if (!options.in_process)
+		close_all();
 }
 
 /* --- the seam --------------------------------------------------------------------------- */
@@ -343,26 +439,43 @@ void enable_bus_master(struct rig *rig)
 	config_set(rig, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
-static int dma(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_t go)
-{
-	bar_set(rig, REG_PASID, pasid);
-	bar_set(rig, REG_IOVA, iova);
-	bar_set(rig, REG_GO, go);
-	return (int)(int64_t)bar_get(rig, REG_STATUS);
-}
-
 int dma_read(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_t *value)
 {
-	int ret = dma(rig, pasid, iova, 1);
-
-	*value = bar_get(rig, REG_VALUE);
-	return ret;
+	return rig->dma->read(rig, pasid, iova, value);
 }
 
 int dma_write(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_t value)
 {
-	bar_set(rig, REG_VALUE, value);
-	return dma(rig, pasid, iova, 2);
+	return rig->dma->write(rig, pasid, iova, value);
+}
+
+bool dma_arrived(const struct rig *rig, const void *target)
+{
+	return !memcmp(target, &rig->wrote, rig->wrote_bytes);
+}
+
+void dma_reaches(struct rig *rig, uint32_t pasid, uint64_t iova, void *target)
+{
+	static uint64_t serial = 0x1000;
+	uint64_t value;
+
+	memset(target, 0, sizeof(value));
+	ok(dma_write(rig, pasid, iova, ++serial));
+	assert_true(dma_arrived(rig, target));
+	if (!(rig->dma->provides & NEED_DMA_READ))
+		return;
+	memcpy(target, &(uint64_t){ serial << 8 }, sizeof(value));
+	ok(dma_read(rig, pasid, iova, &value));
+	assert_int_equal(value, serial << 8);
+}
+
+void dma_is_blocked(struct rig *rig, uint32_t pasid, uint64_t iova)
+{
+	uint64_t value;
+
+	err(EFAULT, dma_write(rig, pasid, iova, 1));
+	if (rig->dma->provides & NEED_DMA_READ)
+		err(EFAULT, dma_read(rig, pasid, iova, &value));
 }
 
 /* --- a guest --------------------------------------------------------------------------------- */

@@ -3,28 +3,47 @@
  * What the conformance tests share: calls of the ABI as functions that return 0 or a
  * negative errno, and a small device to do DMA with.
  *
- * Tests that take a struct rig use the host only through struct nst_host_ops, so the
- * same source can run against the kernel: rig_setup() is the one place that makes a
- * software host. Where results depend on the device (PASID, MSI) the rig says so.
+ * Cases that take a struct rig use the host only through struct nst_host_ops, so the same
+ * source runs on the software host in this process, on that of "nestor host", and on a
+ * kernel's /dev/iommu. What a host may lack is in the needs of a case (suite.h); where
+ * results depend on the IOMMU, the rig has the numbers.
  */
 #ifndef TESTS_CONFORMANCE_RIG_H
 #define TESTS_CONFORMANCE_RIG_H
 
-#include "test.h"
+#include "suite.h"
 
 #include <nestor/soft_host.h>
 
 #include <errno.h>
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
-#include <stdbool.h>
 
 #define ok(call) assert_int_equal((call), 0)
 #define err(code, call) assert_int_equal((call), -(code))
 
 #define PAGE 4096ULL
-#define MSI_WINDOW 0xfee00000ULL
 #define BAD_POINTER 0x10ULL /* in the first page, where nothing is mapped */
+
+struct rig;
+
+/* How a device is made to do DMA: dma.c. */
+struct dma_device {
+	const char *name;
+	uint32_t pci_id; /* as the first word of configuration space */
+	unsigned int provides;
+	int (*write)(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_t value);
+	int (*read)(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_t *value);
+};
+
+/* What the results depend on, by IOMMU. */
+struct rig_iommu {
+	uint32_t hw_info_type;
+	unsigned int provides;
+	uint64_t window, window_last; /* reserved for interrupts where a device is attached */
+	uint64_t plain_last;	      /* the last address of a plain domain */
+	uint64_t parent_last;	      /* and of a nesting parent */
+};
 
 struct rig {
 	struct nst_host *host;
@@ -33,14 +52,35 @@ struct rig {
 	int iommu;	/* an open /dev/iommu */
 	int dev;	/* the cdev, bound */
 	uint32_t devid;
+	const struct rig_iommu *arch;
+	const struct dma_device *dma;
+	uint64_t wrote; /* by the last dma_write(): its value, or what the device always writes */
+	size_t wrote_bytes;
 };
 
-/* A synchronous software host with one test device, bound; for cmocka's setup. */
-int rig_setup(void **state);
-int rig_setup_no_pasid(void **state);
-int rig_teardown(void **state);
+/* Which host the cases run on. */
+struct rig_options {
+	bool in_process;
+	const char *iommu;	 /* in process: "vtd" or "smmuv3" */
+	const char *devices[4]; /* else: their cdevs */
+	bool no_huge_pages;	 /* the kernel is built without */
+};
+
+/* 0, or a negative errno with a line on stderr: the host cannot be used. */
+int rig_init(const struct rig_options *options);
+
+/*
+ * rig_soft.c: a software host in this process with one test device, bound. The static program for
+ * kernels is linked without it.
+ */
 struct rig *rig_create(const struct nst_soft_config *config, bool pasid);
+__attribute__((weak)) struct rig *rig_create_soft(const char *iommu, bool pasid);
+__attribute__((weak)) void rig_add_soft_device(struct rig *rig, bool pasid, char *path,
+					       size_t path_size);
+
 void rig_destroy(struct rig *rig);
+/* Open, bind and look at what @rig->path names; for who has made @rig->host. */
+void rig_bind(struct rig *rig);
 /* One more device on the host of @rig. */
 void rig_add_device(struct rig *rig, bool pasid, char *path, size_t path_size);
 
@@ -129,6 +169,13 @@ void enable_bus_master(struct rig *rig);
 /* On a synchronous host: 0 or -EFAULT. */
 int dma_read(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_t *value);
 int dma_write(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_t value);
+/* Did the last dma_write() change the bytes at @target? */
+bool dma_arrived(const struct rig *rig, const void *target);
+/* The device reaches @target (8 bytes) at @iova, by writing and, if it can, by reading. */
+void dma_reaches(struct rig *rig, uint32_t pasid, uint64_t iova, void *target);
+void dma_is_blocked(struct rig *rig, uint32_t pasid, uint64_t iova);
+
+extern const struct dma_device dma_own_device, dma_testdev;
 
 /* A guest's memory with a 4-level first-stage table in it that maps @iova -> @gpa. */
 struct guest {

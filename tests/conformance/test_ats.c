@@ -395,14 +395,12 @@ static void a_reset_forgets_what_was_begun(void **state)
 	guest_fini(&g.guest);
 }
 
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
-	const struct CMUnitTest tests[] = {
-		TEST(the_driver_sets_the_registers), TEST(a_device_that_cannot),
-		TEST(translations_and_their_end),    TEST(page_requests_and_answers),
-		TEST(page_requests_without_memory),  TEST(a_reset_forgets_what_was_begun),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct suite_case cases[] = {
+	TEST(the_driver_sets_the_registers, NEED_IN_PROCESS | NEED_VTD),
+	TEST(a_device_that_cannot, NEED_IN_PROCESS | NEED_VTD),
+	TEST(translations_and_their_end, NEED_IN_PROCESS | NEED_VTD),
+	TEST(page_requests_and_answers, NEED_IN_PROCESS | NEED_VTD),
+	TEST(page_requests_without_memory, NEED_IN_PROCESS | NEED_VTD),
+	TEST(a_reset_forgets_what_was_begun, NEED_IN_PROCESS | NEED_VTD),
+};
+SUITE_GROUP(ats, cases)

@@ -24,35 +24,40 @@ struct world {
 	uint64_t root_a, root_b;
 };
 
-/* The parent's address space has the guest at 0, and at IOVA the guest's first page. */
-static void make_world(struct world *w, struct rig *rig, uint32_t flags)
+static void make_plain_world(struct world *w, struct rig *rig, uint32_t flags)
 {
 	static uint8_t page[PAGE] __attribute__((aligned(4096)));
 
 	*w = (struct world){ .rig = rig, .page = page };
 	memset(page, 0, sizeof(page));
+	w->ioas[0] = ioas_alloc(rig);
+	w->ioas[1] = ioas_alloc(rig);
+	ok(ioas_map(rig, w->ioas[0], page, PAGE, IOVA, RW));
+	w->pt[AUTO] = w->ioas[0];
+	ok(hwpt_alloc(rig, rig->devid, w->ioas[0], flags, &w->pt[PLAIN]));
+	w->target[AUTO] = page;
+	w->target[PLAIN] = page;
+	enable_bus_master(rig);
+}
+
+/* The parent's address space has the guest at 0, and at IOVA the guest's first page. */
+static void make_world(struct world *w, struct rig *rig, uint32_t flags)
+{
+	make_plain_world(w, rig, flags);
 	guest_init(&w->guest, GUEST_BYTES);
 	w->root_a = guest_table(&w->guest);
 	w->root_b = guest_table(&w->guest);
 	guest_map(&w->guest, w->root_a, IOVA, 0x2000);
 	guest_map(&w->guest, w->root_b, IOVA, 0x3000);
 
-	w->ioas[0] = ioas_alloc(rig);
-	w->ioas[1] = ioas_alloc(rig);
-	ok(ioas_map(rig, w->ioas[0], page, PAGE, IOVA, RW));
 	ok(ioas_map(rig, w->ioas[1], w->guest.memory, GUEST_BYTES, 0, RW));
 	ok(ioas_map(rig, w->ioas[1], w->guest.memory, PAGE, IOVA, RW));
-	w->pt[AUTO] = w->ioas[0];
-	ok(hwpt_alloc(rig, rig->devid, w->ioas[0], flags, &w->pt[PLAIN]));
 	ok(hwpt_alloc(rig, rig->devid, w->ioas[1], NEST | flags, &w->pt[PARENT]));
 	ok(hwpt_alloc_nested(rig, w->pt[PARENT], flags, w->root_a, &w->pt[NESTED_A]));
 	ok(hwpt_alloc_nested(rig, w->pt[PARENT], flags, w->root_b, &w->pt[NESTED_B]));
-	w->target[AUTO] = page;
-	w->target[PLAIN] = page;
 	w->target[PARENT] = w->guest.memory;
 	w->target[NESTED_A] = w->guest.memory + 0x2000;
 	w->target[NESTED_B] = w->guest.memory + 0x3000;
-	enable_bus_master(rig);
 }
 
 /* Nothing may hold the memory of the world any more. */
@@ -60,32 +65,16 @@ static void end_world(struct world *w)
 {
 	ok(host_close(w->rig, w->rig->dev));
 	ok(host_close(w->rig, w->rig->iommu));
-	guest_fini(&w->guest);
-}
-
-static uint64_t load(const uint8_t *p)
-{
-	uint64_t value;
-
-	memcpy(&value, p, sizeof(value));
-	return value;
+	if (w->guest.memory)
+		guest_fini(&w->guest);
 }
 
 static void check_dma(struct world *w, uint32_t pasid, enum place place)
 {
-	static uint64_t serial = 0x1000;
-	uint64_t value;
-
-	if (place == NOWHERE) {
-		err(EFAULT, dma_read(w->rig, pasid, IOVA, &value));
-		err(EFAULT, dma_write(w->rig, pasid, IOVA, 1));
-		return;
-	}
-	serial++;
-	ok(dma_write(w->rig, pasid, IOVA, serial));
-	assert_int_equal(load(w->target[place]), serial);
-	ok(dma_read(w->rig, pasid, IOVA, &value));
-	assert_int_equal(value, serial);
+	if (place == NOWHERE)
+		dma_is_blocked(w->rig, pasid, IOVA);
+	else
+		dma_reaches(w->rig, pasid, IOVA, w->target[place]);
 }
 
 static int go(struct world *w, uint32_t pasid, enum place place)
@@ -107,30 +96,43 @@ static void check_window(struct world *w, enum place place)
 			 place != NOWHERE && !first ? 2 : 1);
 }
 
+static void travel(struct world *w, enum place last)
+{
+	for (enum place from = 0; from <= last; from++) {
+		for (enum place to = 0; to <= last; to++) {
+			ok(go(w, NO_PASID, from));
+			check_dma(w, NO_PASID, from);
+			check_window(w, from);
+			ok(go(w, NO_PASID, to));
+			check_dma(w, NO_PASID, to);
+			check_window(w, to);
+			ok(go(w, NO_PASID, NOWHERE));
+			check_dma(w, NO_PASID, NOWHERE);
+			check_window(w, NOWHERE);
+		}
+	}
+	/* everything was given back */
+	for (enum place place = last; place >= PLAIN; place--)
+		ok(destroy(w->rig, w->pt[place]));
+	ok(destroy(w->rig, w->ioas[0]));
+	ok(destroy(w->rig, w->ioas[1]));
+	end_world(w);
+}
+
 static void rid_from_everywhere_to_everywhere(void **state)
 {
 	struct world w;
 
 	make_world(&w, *state, 0);
-	for (enum place from = 0; from < NUM_PLACES; from++) {
-		for (enum place to = 0; to < NUM_PLACES; to++) {
-			ok(go(&w, NO_PASID, from));
-			check_dma(&w, NO_PASID, from);
-			check_window(&w, from);
-			ok(go(&w, NO_PASID, to));
-			check_dma(&w, NO_PASID, to);
-			check_window(&w, to);
-			ok(go(&w, NO_PASID, NOWHERE));
-			check_dma(&w, NO_PASID, NOWHERE);
-			check_window(&w, NOWHERE);
-		}
-	}
-	/* everything was given back */
-	for (int place = NESTED_B; place >= PLAIN; place--)
-		ok(destroy(w.rig, w.pt[place]));
-	ok(destroy(w.rig, w.ioas[0]));
-	ok(destroy(w.rig, w.ioas[1]));
-	end_world(&w);
+	travel(&w, NESTED_B);
+}
+
+static void rid_between_plain_domains(void **state)
+{
+	struct world w;
+
+	make_plain_world(&w, *state, 0);
+	travel(&w, PLAIN);
 }
 
 static void pasid_from_everywhere_to_everywhere(void **state)
@@ -209,31 +211,60 @@ static void unmap_below_a_nested_table(void **state)
 }
 
 /* Leaving a domain empties the cache of it: coming back finds the tables as they are now. */
-static void reattach_finds_nothing_stale(void **state)
+static void reattach(struct rig *rig, uint32_t flags, uint32_t pasid)
 {
 	struct world w;
 
-	for (int with_pasid = 0; with_pasid < 2; with_pasid++) {
-		uint32_t pasid = with_pasid ? 5 : NO_PASID;
-		struct rig *rig = rig_create(
-			&(struct nst_soft_config){ .synchronous = true, .check = true }, true);
+	make_world(&w, rig, flags);
+	ok(go(&w, pasid, NESTED_A));
+	check_dma(&w, pasid, NESTED_A);
+	ok(go(&w, pasid, NESTED_B));
+	guest_map(&w.guest, w.root_a, IOVA, 0x5000);
+	w.target[NESTED_A] = w.guest.memory + 0x5000;
+	ok(go(&w, pasid, NESTED_A));
+	check_dma(&w, pasid, NESTED_A);
+	ok(go(&w, pasid, NOWHERE));
+	guest_map(&w.guest, w.root_a, IOVA, 0x6000);
+	w.target[NESTED_A] = w.guest.memory + 0x6000;
+	ok(go(&w, pasid, NESTED_A));
+	check_dma(&w, pasid, NESTED_A);
+	end_world(&w);
+}
 
-		make_world(&w, rig, PASID);
-		ok(go(&w, pasid, NESTED_A));
-		check_dma(&w, pasid, NESTED_A);
-		ok(go(&w, pasid, NESTED_B));
-		guest_map(&w.guest, w.root_a, IOVA, 0x5000);
-		w.target[NESTED_A] = w.guest.memory + 0x5000;
-		ok(go(&w, pasid, NESTED_A));
-		check_dma(&w, pasid, NESTED_A);
-		ok(go(&w, pasid, NOWHERE));
-		guest_map(&w.guest, w.root_a, IOVA, 0x6000);
-		w.target[NESTED_A] = w.guest.memory + 0x6000;
-		ok(go(&w, pasid, NESTED_A));
-		check_dma(&w, pasid, NESTED_A);
-		end_world(&w);
-		rig_destroy(rig);
-	}
+static void reattach_finds_nothing_stale(void **state)
+{
+	reattach(*state, 0, NO_PASID);
+}
+
+static void reattach_of_a_pasid(void **state)
+{
+	reattach(*state, PASID, 5);
+}
+
+static void plain_rid_errors(void **state)
+{
+	struct world w;
+	struct rig *rig = *state;
+	uint32_t id;
+
+	make_plain_world(&w, rig, 0);
+	ok(go(&w, NO_PASID, PLAIN));
+	ok(go(&w, NO_PASID, PLAIN));
+	err(EINVAL, attach_id(rig, rig->devid));
+	err(ENOENT, attach_id(rig, 9999));
+	err(ENOENT, attach_id(rig, 0));
+	check_dma(&w, NO_PASID, PLAIN);
+	id = w.ioas[0];
+	ok(attach(rig, &id));
+	assert_int_not_equal(id, w.ioas[0]);
+	err(EBUSY, destroy(rig, id));
+	ok(go(&w, NO_PASID, PLAIN));
+	err(ENOENT, destroy(rig, id)); /* an automatic one goes with its last attachment */
+	err(EBUSY, destroy(rig, w.pt[PLAIN]));
+	ok(detach(rig));
+	ok(detach(rig));
+	ok(destroy(rig, w.pt[PLAIN]));
+	end_world(&w);
 }
 
 static void rid_errors(void **state)
@@ -336,10 +367,63 @@ static void pasids_of_a_device_without(void **state)
 	end_world(&w);
 }
 
-/*
- * Every kind of refused attach and replace. Linux 7.2 loses the reserved interrupt window when the
- * refused HWPT is of the same IOAS.
- */
+/* The same with what every VT-d unit has; no PASID of it can be used for DMA. */
+static void plain_pasids_of_a_device_without(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t ioas = ioas_alloc(rig), plain, other;
+
+	ok(hwpt_alloc(rig, rig->devid, ioas, PASID, &plain));
+	ok(hwpt_alloc(rig, rig->devid, ioas, PASID, &other));
+	ok(attach_id(rig, ioas));
+	err(EINVAL, attach_pasid(rig, 5, ioas));
+	err(EINVAL, attach_pasid(rig, 5, other)); /* the RID's was not made for PASIDs */
+	ok(attach_id(rig, plain));
+	ok(attach_pasid(rig, 5, other));
+	ok(attach_pasid(rig, 1 << 20, other));
+	err(EBUSY, attach_pasid(rig, 0, other));
+	err(EBUSY, destroy(rig, other));
+	ok(detach_pasid(rig, 77));
+	ok(detach_pasid(rig, 5));
+	ok(detach_pasid(rig, 1 << 20));
+	ok(destroy(rig, other));
+	ok(detach(rig));
+	ok(destroy(rig, plain));
+}
+
+/* A refused replace leaves the old attachment, and its interrupt window, in place. */
+static void refused_replace_of_another_ioas(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t ioas = ioas_alloc(rig), other = ioas_alloc(rig);
+	static uint8_t page[PAGE] __attribute__((aligned(4096)));
+	struct iommu_iova_range got[4];
+
+	ok(ioas_map(rig, other, page, PAGE, rig->arch->window, RW));
+	ok(attach_id(rig, ioas));
+	err(EADDRINUSE, attach_id(rig, other));
+	err(EINVAL, attach_id(rig, rig->devid));
+	assert_int_equal(ioas_ranges(rig, ioas, got, NULL), 2);
+	assert_int_equal(ioas_ranges(rig, other, got, NULL), 1);
+	err(EINVAL, ioas_map(rig, ioas, page, PAGE, rig->arch->window, RW));
+}
+
+/* The same with another HWPT of the same IOAS: VT-d, as a PASID attach of SMMUv3 differs. */
+static void refused_replace_keeps_the_window(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t ioas = ioas_alloc(rig), first, no_pasid;
+	struct iommu_iova_range got[4];
+
+	ok(hwpt_alloc(rig, rig->devid, ioas, PASID, &first));
+	ok(hwpt_alloc(rig, rig->devid, ioas, 0, &no_pasid));
+	ok(attach_id(rig, first));
+	ok(attach_pasid(rig, 5, first));
+	err(EINVAL, attach_id(rig, no_pasid));
+	assert_int_equal(ioas_ranges(rig, ioas, got, NULL), 2);
+}
+
+/* Every kind of refused attach and replace. */
 static void failed_change_changes_nothing(void **state)
 {
 	struct world w;
@@ -352,7 +436,7 @@ static void failed_change_changes_nothing(void **state)
 			   &bad_nested));
 	ok(hwpt_alloc(rig, rig->devid, w.ioas[1], 0, &no_pasid));
 	other = ioas_alloc(rig);
-	ok(ioas_map(rig, other, w.page, PAGE, MSI_WINDOW, RW));
+	ok(ioas_map(rig, other, w.page, PAGE, rig->arch->window, RW));
 	ok(hwpt_alloc(rig, rig->devid, other, PASID, &other_hwpt));
 	err(EINVAL, attach_id(rig, bad_nested));
 	err(EADDRINUSE, attach_id(rig, other_hwpt));
@@ -373,7 +457,7 @@ static void failed_change_changes_nothing(void **state)
 		check_dma(&w, NO_PASID, from);
 		check_dma(&w, 9, NESTED_B);
 		err(EINVAL, ioas_map(rig, from == PLAIN ? w.ioas[0] : w.ioas[1], w.page, PAGE,
-				     MSI_WINDOW, RW));
+				     rig->arch->window, RW));
 	}
 	ok(destroy(rig, bad_nested));
 	ok(destroy(rig, no_pasid));
@@ -445,23 +529,51 @@ static void devices_share_a_domain(void **state)
 	end_world(&w);
 }
 
-int main(void)
+/* As above, with plain domains. */
+static void devices_share_a_plain_domain(void **state)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
-	const struct CMUnitTest tests[] = {
-		TEST(rid_from_everywhere_to_everywhere),
-		TEST(pasid_from_everywhere_to_everywhere),
-		TEST(invalidation_reaches_the_cache),
-		TEST(unmap_below_a_nested_table),
-		TEST(reattach_finds_nothing_stale),
-		TEST(rid_errors),
-		TEST(pasid_rules),
-		cmocka_unit_test_setup_teardown(pasids_of_a_device_without, rig_setup_no_pasid,
-						rig_teardown),
-		TEST(failed_change_changes_nothing),
-		TEST(attach_argument_errors),
-		TEST(devices_share_a_domain),
-	};
+	struct world w;
+	struct rig *rig = *state, second = *rig;
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	make_plain_world(&w, rig, 0);
+	rig_add_device(rig, true, second.path, sizeof(second.path));
+	second.dev = host_open(&second, second.path);
+	ok(bind_device(&second, second.dev, rig->iommu, &second.devid));
+	enable_bus_master(&second);
+	ok(attach_id(rig, w.pt[PLAIN]));
+	check_dma(&w, NO_PASID, PLAIN);
+	w.rig = &second;
+	check_dma(&w, NO_PASID, NOWHERE); /* each is attached by itself */
+	ok(attach_id(&second, w.pt[PLAIN]));
+	check_dma(&w, NO_PASID, PLAIN);
+	w.rig = rig;
+	check_dma(&w, NO_PASID, PLAIN);
+	ok(host_close(rig, second.dev));
+	check_dma(&w, NO_PASID, PLAIN);
+	err(EBUSY, destroy(rig, w.pt[PLAIN]));
+	ok(detach(rig));
+	ok(destroy(rig, w.pt[PLAIN]));
+	end_world(&w);
 }
+
+static const struct suite_case cases[] = {
+	TEST(rid_from_everywhere_to_everywhere, NEED_VTD | NEED_NESTING | NEED_DMA),
+	TEST(rid_between_plain_domains, NEED_DMA),
+	TEST(pasid_from_everywhere_to_everywhere, NEED_VTD | NEED_NESTING | NEED_PASID | NEED_OWN_DEVICE),
+	TEST(invalidation_reaches_the_cache, NEED_VTD | NEED_NESTING | NEED_DMA),
+	TEST(unmap_below_a_nested_table, NEED_VTD | NEED_NESTING | NEED_DMA),
+	TEST(reattach_finds_nothing_stale, NEED_VTD | NEED_NESTING | NEED_DMA),
+	TEST(reattach_of_a_pasid, NEED_VTD | NEED_NESTING | NEED_PASID | NEED_OWN_DEVICE),
+	TEST(rid_errors, NEED_VTD | NEED_NESTING | NEED_DMA),
+	TEST(plain_rid_errors, NEED_DMA),
+	TEST(pasid_rules, NEED_VTD | NEED_NESTING | NEED_PASID | NEED_OWN_DEVICE),
+	TEST(pasids_of_a_device_without, NEED_VTD | NEED_NESTING | NEED_NO_PASID | NEED_OWN_DEVICE),
+	TEST(plain_pasids_of_a_device_without, NEED_VTD | NEED_NO_PASID),
+	TEST(failed_change_changes_nothing, NEED_VTD | NEED_NESTING | NEED_PASID | NEED_OWN_DEVICE),
+	TEST(refused_replace_of_another_ioas),
+	TEST(refused_replace_keeps_the_window, NEED_VTD),
+	TEST(attach_argument_errors),
+	TEST(devices_share_a_domain, NEED_VTD | NEED_NESTING | NEED_DMA | NEED_TWO_DEVICES),
+	TEST(devices_share_a_plain_domain, NEED_DMA | NEED_TWO_DEVICES),
+};
+SUITE_GROUP(attach, cases)

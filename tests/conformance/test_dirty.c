@@ -416,15 +416,14 @@ static void bitmap_while_devices_write(void **state)
 	munmap(memory, PAGES * PAGE);
 }
 
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
-	const struct CMUnitTest tests[] = {
-		TEST(results_of_the_kernel), TEST(bits),
-		TEST(parts_and_page_sizes),  TEST(long_bitmap),
-		TEST(maps_change),	     TEST(domains_are_separate),
-		TEST(through_a_first_stage), TEST(bitmap_while_devices_write),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct suite_case cases[] = {
+	TEST(results_of_the_kernel, NEED_VTD | NEED_NESTING | NEED_DIRTY | NEED_DMA),
+	TEST(bits, NEED_DIRTY | NEED_DMA_READ),
+	TEST(parts_and_page_sizes, NEED_DIRTY | NEED_DMA),
+	TEST(long_bitmap, NEED_DIRTY | NEED_DMA),
+	TEST(maps_change, NEED_DIRTY | NEED_OWN_DEVICE),
+	TEST(domains_are_separate, NEED_DIRTY | NEED_PASID | NEED_OWN_DEVICE),
+	TEST(through_a_first_stage, NEED_VTD | NEED_NESTING | NEED_DIRTY | NEED_PASID | NEED_OWN_DEVICE | NEED_IN_PROCESS),
+	TEST(bitmap_while_devices_write, NEED_DIRTY | NEED_DMA),
+};
+SUITE_GROUP(dirty, cases)

@@ -178,7 +178,6 @@ static void everything(void **state)
 		assert_true(nth < 10000);
 	} while (fired);
 	assert_true(nth > 100);
-	print_message("# %u allocations\n", nth - 1);
 }
 
 /* The same, but after the failure everything is torn down at once. */
@@ -209,12 +208,92 @@ static void abandon(void **state)
 	alloc_fail_nth(0);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(everything),
-		cmocka_unit_test(abandon),
-	};
+/* --- cutting a map of the container calls -------------------------------------------------- */
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+static int map_dma(struct rig *rig, const void *va, uint64_t iova, uint64_t size, uint32_t flags)
+{
+	struct vfio_iommu_type1_dma_map cmd = { .argsz = sizeof(cmd),
+						.flags = flags,
+						.vaddr = (uintptr_t)va,
+						.iova = iova,
+						.size = size };
+
+	return iommufd(rig, VFIO_IOMMU_MAP_DMA, &cmd);
 }
+
+static int unmap_dma(struct rig *rig, uint64_t iova, uint64_t size, uint32_t flags,
+		     uint64_t *unmapped)
+{
+	struct vfio_iommu_type1_dma_unmap cmd = {
+		.argsz = sizeof(cmd), .flags = flags, .iova = iova, .size = size
+	};
+	int ret = iommufd(rig, VFIO_IOMMU_UNMAP_DMA, &cmd);
+
+	*unmapped = cmd.size;
+	return ret;
+}
+
+/* The 1st, 2nd, ... allocation of a cut fails: nothing has changed, again it succeeds. */
+static void cuts_without_memory(void **state)
+{
+	uint8_t *many = mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool fired;
+	unsigned int nth = 0;
+
+	do {
+		struct rig *rig = rig_create(&(struct nst_soft_config){ .synchronous = true }, true);
+		uint32_t ioas = ioas_alloc(rig), a, b;
+		struct iommu_hwpt_set_dirty_tracking on = { .size = sizeof(on), .flags = 1 };
+		uint64_t bits = 0, unmapped, value;
+		struct iommu_hwpt_get_dirty_bitmap get = { .size = sizeof(get),
+							   .iova = 0x200000,
+							   .length = 64 * PAGE,
+							   .page_size = PAGE,
+							   .data = (uintptr_t)&bits };
+		struct iommu_vfio_ioas compat = { .size = sizeof(compat), .op = IOMMU_VFIO_IOAS_SET };
+		int ret;
+
+		compat.ioas_id = ioas;
+		ok(iommufd(rig, IOMMU_VFIO_IOAS, &compat));
+		ok(iommufd(rig, VFIO_SET_IOMMU, (void *)VFIO_TYPE1_IOMMU));
+		ok(hwpt_alloc(rig, rig->devid, ioas, DIRTY, &a));
+		ok(hwpt_alloc(rig, rig->devid, ioas, DIRTY, &b));
+		ok(attach_id(rig, a));
+		enable_bus_master(rig);
+		/* as many as fill what is allocated first */
+		for (uint64_t i = 0; i < 16; i++)
+			ok(map_dma(rig, many + i * 4 * PAGE, 0x200000 + i * 4 * PAGE, 4 * PAGE,
+				   VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE));
+		on.hwpt_id = get.hwpt_id = a;
+		ok(iommufd(rig, IOMMU_HWPT_SET_DIRTY_TRACKING, &on));
+		alloc_fail_nth(++nth);
+		ret = unmap_dma(rig, 0x200000 + 10 * PAGE, 3 * PAGE, 0, &unmapped);
+		fired = !alloc_fail_left();
+		alloc_fail_nth(0);
+		if (ret) {
+			assert_int_equal(ret, -ENOMEM);
+			assert_int_equal(unmapped, 0);
+			for (uint64_t i = 0; i < 64; i++)
+				ok(dma_write(rig, NO_PASID, 0x200000 + i * PAGE, i));
+			ok(iommufd(rig, IOMMU_HWPT_GET_DIRTY_BITMAP, &get));
+			assert_true(bits == UINT64_MAX);
+			ok(dma_read(rig, NO_PASID, 0x200000 + 63 * PAGE, &value));
+			assert_int_equal(value, 63);
+			ok(unmap_dma(rig, 0x200000 + 10 * PAGE, 3 * PAGE, 0, &unmapped));
+		}
+		assert_int_equal(unmapped, 3 * PAGE);
+		ok(unmap_dma(rig, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL, &unmapped));
+		assert_int_equal(unmapped, 61 * PAGE);
+		rig_destroy(rig);
+	} while (fired);
+	assert_true(nth > 4);
+	munmap(many, 64 * PAGE);
+}
+
+static const struct suite_case cases[] = {
+	TEST_ALONE(everything),
+	TEST_ALONE(abandon),
+	TEST_ALONE(cuts_without_memory),
+};
+SUITE_GROUP(fail_nth, cases)

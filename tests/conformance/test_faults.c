@@ -451,24 +451,6 @@ static void end_with_all_open(void **state)
 	assert_int_equal(b, INVALID);
 }
 
-static void failed_write_back_undoes(void **state)
-{
-	struct rig *rig = *state;
-	struct iommu_fault_alloc *cmd = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-					     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint32_t id, next = ioas_alloc(rig);
-	int fd, expected = dup(0);
-
-	close(expected);
-	cmd->size = sizeof(*cmd);
-	ok(mprotect(cmd, PAGE, PROT_READ));
-	err(EFAULT, iommufd(rig, IOMMU_FAULT_QUEUE_ALLOC, cmd));
-	ok(fault_alloc(rig, 0, &id, &fd));
-	assert_int_equal(id, next + 1); /* neither an id nor a number was lost */
-	assert_int_equal(fd, expected);
-	munmap(cmd, PAGE);
-}
-
 /* --- fail-nth ----------------------------------------------------------------------------- */
 
 #define STEP(step)                              \
@@ -607,21 +589,15 @@ static void every_request_is_answered_once(void **state)
 	assert_int_equal(events(t.q.fd), POLLOUT);
 }
 
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
-	const struct CMUnitTest tests[] = {
-		TEST(results_of_the_kernel),
-		TEST(groups_are_whole),
-		TEST(many_cookies),
-		TEST(who_may_attach),
-		TEST(attachments_take_their_own),
-		TEST(closing_in_any_order),
-		TEST(end_with_all_open),
-		TEST(failed_write_back_undoes),
-		cmocka_unit_test(allocations_fail),
-		TEST(every_request_is_answered_once),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct suite_case cases[] = {
+	TEST(results_of_the_kernel, NEED_IN_PROCESS),
+	TEST(groups_are_whole, NEED_IN_PROCESS),
+	TEST(many_cookies, NEED_IN_PROCESS),
+	TEST(who_may_attach, NEED_IN_PROCESS),
+	TEST(attachments_take_their_own, NEED_IN_PROCESS),
+	TEST(closing_in_any_order, NEED_IN_PROCESS),
+	TEST(end_with_all_open, NEED_IN_PROCESS),
+	TEST_ALONE(allocations_fail),
+	TEST(every_request_is_answered_once, NEED_IN_PROCESS),
+};
+SUITE_GROUP(faults, cases)

@@ -20,7 +20,7 @@ static void *bad(void)
 static void framing_errors(void **state)
 {
 	struct rig *rig = *state;
-	uint8_t big[256] = { 0 };
+	static uint8_t big[256]; /* not on the stack, above which the address space ends */
 	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = 12345 };
 	uint32_t word;
 
@@ -74,7 +74,7 @@ static void write_back_is_cut(void **state)
 
 	old.cmd.out_capabilities = 0x5555;
 	ok(iommufd(rig, IOMMU_GET_HW_INFO, &old.cmd));
-	assert_int_equal(old.cmd.out_data_type, IOMMU_HW_INFO_TYPE_INTEL_VTD);
+	assert_int_equal(old.cmd.out_data_type, rig->arch->hw_info_type);
 	assert_int_equal(old.cmd.out_capabilities, 0x5555);
 	old.cmd.size = sizeof(old);
 	old.cmd.data_len = 0;
@@ -144,6 +144,12 @@ static void contexts_are_separate(void **state)
 	err(EBADF, host_close(rig, other));
 	err(EBADF, call(rig, other, IOMMU_IOAS_ALLOC, &cmd));
 	err(EBADF, call(rig, -1, IOMMU_IOAS_ALLOC, &cmd));
+}
+
+static void paths(void **state)
+{
+	struct rig *rig = *state;
+
 	err(ENOENT, host_open(rig, "/dev/vfio/devices/vfio1"));
 	err(ENOENT, host_open(rig, "/dev/vfio/devices/vfio00"));
 	err(ENOENT, host_open(rig, "/dev/null"));
@@ -168,7 +174,6 @@ static void file_operations(void **state)
 	err(ENXIO, map_fd(rig, rig->iommu, PAGE, PROT_READ, MAP_SHARED, PAGE));
 	err(EINVAL, map_fd(rig, rig->iommu, PAGE, PROT_READ, MAP_PRIVATE, PAGE));
 	err(EPERM, map_fd(rig, rig->iommu, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, PAGE));
-	err(EINVAL, map_fd(rig, rig->dev, PAGE, PROT_READ, MAP_SHARED, 0));
 	assert_int_equal(poll(&pfd, 1, 0), 1);
 	assert_int_equal(pfd.revents, POLLIN | POLLOUT);
 }
@@ -340,22 +345,18 @@ static void bad_pointer_on_a_coroutine(void **state)
 	munmap(area, COROUTINE_STACK + PAGE);
 }
 
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
-	const struct CMUnitTest tests[] = {
-		TEST(framing_errors),
-		TEST(structure_at_the_end_of_memory),
-		TEST(write_back_is_cut),
-		TEST(failed_write_back_undoes),
-		TEST(ids_are_lowest_free),
-		TEST(contexts_are_separate),
-		TEST(file_operations),
-		TEST(options),
-		TEST(vfio_compat),
-		TEST(absent_objects),
-		TEST(bad_pointer_on_a_coroutine),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct suite_case cases[] = {
+	TEST(framing_errors),
+	TEST(structure_at_the_end_of_memory),
+	TEST(write_back_is_cut),
+	TEST(failed_write_back_undoes),
+	TEST(ids_are_lowest_free),
+	TEST(contexts_are_separate),
+	TEST(paths, NEED_IN_PROCESS),
+	TEST(file_operations),
+	TEST(options),
+	TEST(vfio_compat),
+	TEST(absent_objects, NEED_VTD),
+	TEST(bad_pointer_on_a_coroutine),
+};
+SUITE_GROUP(framing, cases)

@@ -218,12 +218,11 @@ static void life(void **state)
 	close(fd);
 }
 
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
-	const struct CMUnitTest tests[] = {
-		TEST(header_errors), TEST(msi), TEST(msix), TEST(err_and_req), TEST(life),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct suite_case cases[] = {
+	TEST(header_errors, NEED_OWN_DEVICE),
+	TEST(msi, NEED_OWN_DEVICE),
+	TEST(msix, NEED_OWN_DEVICE),
+	TEST(err_and_req, NEED_OWN_DEVICE),
+	TEST(life, NEED_OWN_DEVICE),
+};
+SUITE_GROUP(irqs, cases)

@@ -17,7 +17,7 @@ static void ioas_held_by_domains(void **state)
 
 	ok(ioas_map(rig, ioas, page, PAGE, 0, RW)); /* mappings do not hold */
 	ok(hwpt_alloc(rig, rig->devid, ioas, 0, &a));
-	ok(hwpt_alloc(rig, rig->devid, ioas, NEST, &b));
+	ok(hwpt_alloc(rig, rig->devid, ioas, PASID, &b));
 	err(EBUSY, destroy(rig, ioas));
 	ok(destroy(rig, a));
 	err(EBUSY, destroy(rig, ioas));
@@ -25,6 +25,17 @@ static void ioas_held_by_domains(void **state)
 	ok(attach_id(rig, ioas));
 	err(EBUSY, destroy(rig, ioas)); /* by the automatic one */
 	ok(detach(rig));
+	ok(destroy(rig, ioas));
+}
+
+static void ioas_held_by_a_parent(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t ioas = ioas_alloc(rig), parent;
+
+	ok(hwpt_alloc(rig, rig->devid, ioas, NEST, &parent));
+	err(EBUSY, destroy(rig, ioas));
+	ok(destroy(rig, parent));
 	ok(destroy(rig, ioas));
 }
 
@@ -133,8 +144,50 @@ static void close_iommufd_first(void **state)
 	err(EFAULT, dma_write(rig, 8, 0x1000, 1));
 }
 
+static void close_iommufd_before_a_plain_device(void **state)
+{
+	struct rig *rig = *state;
+	static uint8_t page[PAGE] __attribute__((aligned(4096)));
+	uint32_t ioas = ioas_alloc(rig);
+
+	ok(ioas_map(rig, ioas, page, PAGE, 0x1000, RW));
+	ok(attach_id(rig, ioas));
+	enable_bus_master(rig);
+	ok(host_close(rig, rig->iommu));
+	dma_reaches(rig, NO_PASID, 0x1000, page);
+	ok(detach(rig));
+	dma_is_blocked(rig, NO_PASID, 0x1000);
+	ok(attach_id(rig, ioas));
+	dma_reaches(rig, NO_PASID, 0x1000, page);
+	ok(host_close(rig, rig->dev));
+	rig->iommu = host_open(rig, "/dev/iommu");
+	rig->dev = host_open(rig, rig->path);
+	ok(bind_device(rig, rig->dev, rig->iommu, &rig->devid));
+	assert_int_equal(rig->devid, 1);
+	enable_bus_master(rig);
+	dma_is_blocked(rig, NO_PASID, 0x1000);
+}
+
 /* A device moves to another context; the ids of the first know it no more. */
 static void device_changes_context(void **state)
+{
+	struct rig *rig = *state;
+	int other = host_open(rig, "/dev/iommu");
+	uint32_t ioas = ioas_alloc(rig), hwpt, id;
+
+	ok(hwpt_alloc(rig, rig->devid, ioas, 0, &hwpt));
+	ok(attach_id(rig, hwpt));
+	ok(host_close(rig, rig->dev));
+	rig->dev = host_open(rig, rig->path);
+	ok(bind_device(rig, rig->dev, other, &id));
+	assert_int_equal(id, 1);
+	err(ENOENT, hwpt_alloc(rig, rig->devid, ioas, 0, &id));
+	err(ENOENT, attach_id(rig, hwpt)); /* an id of the other context */
+	ok(destroy(rig, hwpt));
+	ok(destroy(rig, ioas));
+}
+
+static void nested_device_changes_context(void **state)
 {
 	struct rig *rig = *state;
 	int other = host_open(rig, "/dev/iommu");
@@ -188,20 +241,18 @@ static void stale_number(void **state)
 	err(EBADF, host_close(rig, again));
 }
 
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
-	const struct CMUnitTest tests[] = {
-		TEST(ioas_held_by_domains),
-		TEST(parent_held_by_children_and_devices),
-		TEST(nested_held_by_each_pasid),
-		TEST(device_id_held_by_its_file),
-		TEST(auto_domains_are_shared_and_go),
-		TEST(close_iommufd_first),
-		TEST(device_changes_context),
-		TEST(destroy_with_all_open),
-		TEST(stale_number),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct suite_case cases[] = {
+	TEST(ioas_held_by_domains),
+	TEST(ioas_held_by_a_parent, NEED_NESTING),
+	TEST(parent_held_by_children_and_devices, NEED_VTD | NEED_NESTING),
+	TEST(nested_held_by_each_pasid, NEED_VTD | NEED_NESTING | NEED_PASID),
+	TEST(device_id_held_by_its_file),
+	TEST(auto_domains_are_shared_and_go, NEED_TWO_DEVICES),
+	TEST(close_iommufd_first, NEED_VTD | NEED_NESTING | NEED_PASID | NEED_OWN_DEVICE),
+	TEST(close_iommufd_before_a_plain_device, NEED_DMA),
+	TEST(device_changes_context),
+	TEST(nested_device_changes_context, NEED_VTD | NEED_NESTING),
+	TEST(destroy_with_all_open, NEED_VTD | NEED_NESTING | NEED_PASID | NEED_IN_PROCESS),
+	TEST(stale_number),
+};
+SUITE_GROUP(lifetime, cases)

@@ -82,6 +82,24 @@ static void counters(void **state)
 	assert_int_equal(stats.nested_hwpts, 0);
 }
 
+static void invalidations_are_counted(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t ioas = ioas_alloc(rig), parent, nested, num = 3;
+	struct iommu_hwpt_vtd_s1_invalidate e[3] = { { .npages = 1 }, { .npages = 1 } };
+	struct nst_soft_stats before, after;
+
+	ok(hwpt_alloc(rig, rig->devid, ioas, NEST, &parent));
+	ok(hwpt_alloc_nested(rig, parent, 0, 0, &nested));
+	ok(attach_id(rig, nested));
+	nst_soft_get_stats(rig->host, &before);
+	ok(invalidate(rig, nested, 0, e, sizeof(e[0]), &num));
+	nst_soft_get_stats(rig->host, &after);
+	assert_int_equal(after.invalidate_calls - before.invalidate_calls, 1);
+	assert_int_equal(after.invalidate_entries - before.invalidate_entries, 3);
+	assert_int_equal(after.nested_hwpts, 1);
+}
+
 static void lost_invalidation_is_found(void **state)
 {
 	struct rig *rig = *state;
@@ -218,14 +236,13 @@ static void many_devices(void **state)
 	assert_string_equal(other.path, "/dev/vfio/devices/vfio69");
 }
 
-int main(void)
-{
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
-	const struct CMUnitTest tests[] = {
-		TEST(no_such_device), TEST(nvme_is_plugged_in),
-		TEST(counters),	      TEST(lost_invalidation_is_found),
-		TEST(many_devices),   TEST(the_sanitizer_knows_the_calls),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct suite_case cases[] = {
+	TEST(no_such_device, NEED_IN_PROCESS),
+	TEST(nvme_is_plugged_in, NEED_IN_PROCESS),
+	TEST(counters, NEED_IN_PROCESS),
+	TEST(invalidations_are_counted, NEED_IN_PROCESS),
+	TEST(lost_invalidation_is_found, NEED_IN_PROCESS),
+	TEST(many_devices, NEED_IN_PROCESS),
+	TEST(the_sanitizer_knows_the_calls, NEED_IN_PROCESS),
+};
+SUITE_GROUP(soft_host, cases)

@@ -254,15 +254,11 @@ static void device_thread_runs(void **state)
 	finish(&r);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(all_at_once_synchronous),
-		cmocka_unit_test(all_at_once_threaded),
-		cmocka_unit_test(maps_and_flushes_do_not_disturb),
-		cmocka_unit_test(interrupts_while_switching),
-		cmocka_unit_test(device_thread_runs),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct suite_case cases[] = {
+	TEST_ALONE(all_at_once_synchronous),
+	TEST_ALONE(all_at_once_threaded),
+	TEST_ALONE(maps_and_flushes_do_not_disturb),
+	TEST_ALONE(interrupts_while_switching),
+	TEST_ALONE(device_thread_runs),
+};
+SUITE_GROUP(threads, cases)
