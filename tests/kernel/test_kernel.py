@@ -1,0 +1,90 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# test_kernel.py x86_64|arm64 IMAGE TREE: the conformance suite on a Linux kernel in QEMU (TCG). Boots IMAGE
+# with the initramfs of tests/kernel/initramfs and QEMU from the Debian 13 TREE; what the program in the guest
+# prints comes out here as TAP, with two cases more: that the guest came to its end, and that the kernel had
+# nothing to complain of.
+import gzip
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+TIMEOUT = 240
+HERE = pathlib.Path(__file__).resolve().parent
+# A kernel stops at a WARN (panic_on_warn=1); what it says without one is looked for here. Faults of DMA are
+# not among it: the suite makes devices go where they must not.
+COMPLAINTS = re.compile(r"WARNING:|BUG:|Oops|Call [Tt]race|Kernel panic|UBSAN|general protection|Unable to handle")
+WORDS = "panic=-1 panic_on_warn=1"
+
+
+def machine(arch, tree):
+    """QEMU's program and the arguments that differ."""
+    if arch == "x86_64":
+        return "qemu-system-x86_64", [
+            "-M", "q35", "-cpu", "max", "-m", "1024",
+            "-device", "intel-iommu,intremap=on,scalable-mode=on,fsts=on"], "console=ttyS0"
+    return "qemu-system-aarch64", [
+        "-M", "virt,gic-version=3,its=on,iommu=smmuv3", "-cpu", "cortex-a57", "-m", "512",
+        "-bios", f"{tree}/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"], "console=ttyAMA0"
+
+
+def boot(arch, image, tree, scratch):
+    """The guest's console, whole."""
+    initramfs = scratch / "initramfs"
+    subprocess.run([HERE / "initramfs", arch, initramfs], check=True, stdout=sys.stderr)
+    if image.endswith(".gz"):  # UEFI starts only what is not packed
+        (scratch / "image").write_bytes(gzip.decompress(pathlib.Path(image).read_bytes()))
+        image = scratch / "image"
+    program, arguments, console = machine(arch, tree)
+    libraries = f"{tree}/lib/x86_64-linux-gnu:{tree}/usr/lib/x86_64-linux-gnu"
+    done = subprocess.run(
+        [f"{tree}/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, f"{tree}/usr/bin/{program}",
+         "-L", f"{tree}/usr/share/qemu", "-L", f"{tree}/usr/share/seabios", "-accel", "tcg", "-smp", "1",
+         "-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot",
+         *arguments, "-device", "iommu-testdev", "-device", "iommu-testdev",
+         "-kernel", image, "-initrd", initramfs,
+         "-append", f"{console} {WORDS} conformance=--name,kernel-{arch}"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT)
+    return done.stdout.decode(errors="replace").replace("\r", "")
+
+
+def main():
+    arch, image, tree = sys.argv[1:]
+    with tempfile.TemporaryDirectory(prefix="nestor-test-") as scratch:
+        try:
+            console = boot(arch, image, tree, pathlib.Path(scratch))
+        except subprocess.TimeoutExpired as e:
+            console = (e.stdout or b"").decode(errors="replace")
+    begin = re.search(r"^CONFORMANCE BEGIN (.*)$", console, re.M)
+    end = re.search(r"^CONFORMANCE END (\d+)$", console, re.M)
+    lines = console[begin.end() if begin else 0:end.start() if end else None].splitlines()
+    if begin:
+        print(f"# Linux {begin[1]}")
+    bad = cases = 0
+    planned = -1
+    for line in lines:
+        # A message of the kernel may have come in the middle of a line; then the case is missing below.
+        if line.startswith("1.."):
+            planned = int(line[3:])
+        elif re.match(r"(not )?ok \d", line):
+            cases += 1
+            bad += line.startswith("not ok") and "# TODO" not in line
+            print(line)
+        elif line.startswith("# "):
+            print(line)
+    ended = end is not None and cases == planned
+    clean = COMPLAINTS.search(console) is None
+    for number, (fine, name) in enumerate([(ended, "kernel.came_to_its_end"), (clean, "kernel.no_complaint")], 1):
+        print(f"{'ok' if fine else 'not ok'} {cases + number} - {name}")
+    if not ended or not clean:
+        print(f"# {planned} cases were planned, {cases} seen; the end of the console:")
+        for line in console.splitlines()[-60:]:
+            print(f"#   {line}")
+    print(f"1..{cases + 2}")
+    return bad or not ended or not clean
+
+
+sys.exit(bool(main()))
