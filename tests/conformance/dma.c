@@ -89,7 +89,8 @@ static int testdev_write(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_
 	result = testdev_get(rig, TESTDEV_RESULT);
 	if (result == TESTDEV_WRITE_FAILED)
 		return -EFAULT;
-	/* 3 and 4: it could not read back from address 0, where we cannot tell it to look elsewhere */
+	/* 3 and 4: it could not read back from address 0, where we cannot tell it to look elsewhere
+	 */
 	assert_true(result == 0 || result == 0xdead0003U || result == 0xdead0004U);
 	return 0;
 }

@@ -4,7 +4,8 @@
  *
  *	nestor-conformance [--group NAME] [--iommu vtd|smmuv3]	the software host in this process
  *	nestor-conformance --device CDEV [--device CDEV]	/dev/iommu, which is a kernel's or,
- *								under "nestor host", the software host
+ *								under "nestor host", the software
+ *host
  *
  * --no-huge-pages: that kernel is built without transparent huge pages.
  * --differences FILE --name HOST: the table of known differences, and who this host is in it.
@@ -17,8 +18,9 @@
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: nestor-conformance [--group NAME] [--iommu vtd|smmuv3 | --device CDEV...]\n"
-			"                          [--no-huge-pages] [--differences FILE --name HOST]\n");
+	fprintf(stderr,
+		"usage: nestor-conformance [--group NAME] [--iommu vtd|smmuv3 | --device CDEV...]\n"
+		"                          [--no-huge-pages] [--differences FILE --name HOST]\n");
 	return 2;
 }
 

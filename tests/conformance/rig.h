@@ -61,9 +61,9 @@ struct rig {
 /* Which host the cases run on. */
 struct rig_options {
 	bool in_process;
-	const char *iommu;	 /* in process: "vtd" or "smmuv3" */
+	const char *iommu;	/* in process: "vtd" or "smmuv3" */
 	const char *devices[4]; /* else: their cdevs */
-	bool no_huge_pages;	 /* the kernel is built without */
+	bool no_huge_pages;	/* the kernel is built without */
 };
 
 /* 0, or a negative errno with a line on stderr: the host cannot be used. */

@@ -53,14 +53,15 @@ void suite_compare(const char *file, int line, const char *what, uint64_t got, u
 	if ((got == want) == equal)
 		return;
 	if ((int64_t)got < 0 && (int64_t)got > -4096)
-		suite_fail(file, line, "%s is %" PRId64 " (%s), %s %#" PRIx64 " (%" PRId64 ")", what,
-			   (int64_t)got, strerror(-(int)got), equal ? "wanted" : "not wanted", want,
-			   (int64_t)want);
+		suite_fail(file, line, "%s is %" PRId64 " (%s), %s %#" PRIx64 " (%" PRId64 ")",
+			   what, (int64_t)got, strerror(-(int)got), equal ? "wanted" : "not wanted",
+			   want, (int64_t)want);
 	suite_fail(file, line, "%s is %#" PRIx64 ", %s %#" PRIx64 " (%" PRId64 ")", what, got,
 		   equal ? "wanted" : "not wanted", want, (int64_t)want);
 }
 
-void suite_compare_memory(const char *file, int line, const void *got, const void *want, size_t size)
+void suite_compare_memory(const char *file, int line, const void *got, const void *want,
+			  size_t size)
 {
 	const uint8_t *a = got, *b = want;
 
@@ -75,7 +76,8 @@ void suite_compare_string(const char *file, int line, const char *got, const cha
 		suite_fail(file, line, "\"%s\", wanted \"%s\"", got, want);
 }
 
-/* --- the table of differences ------------------------------------------------------------------ */
+/* --- the table of differences ------------------------------------------------------------------
+ */
 
 struct difference {
 	char name[128], why[512];
@@ -183,7 +185,8 @@ static bool report_case(const struct suite_group *group, const struct suite_case
 	if (known)
 		known->seen = true;
 	if (missing) {
-		printf(known ? "not ok %d - %s: listed as different, but needs " : "ok %d - %s # SKIP needs ",
+		printf(known ? "not ok %d - %s: listed as different, but needs "
+			     : "ok %d - %s # SKIP needs ",
 		       number, name);
 		print_missing(missing);
 		putchar('\n');

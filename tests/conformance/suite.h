@@ -19,19 +19,19 @@
 
 /* What a host and its device may have. */
 enum suite_need {
-	NEED_IN_PROCESS = 1 << 0,   /* the software host in this process, with its counters */
-	NEED_OWN_DEVICE = 1 << 1,   /* the device of device.c: its registers and capabilities */
+	NEED_IN_PROCESS = 1 << 0, /* the software host in this process, with its counters */
+	NEED_OWN_DEVICE = 1 << 1, /* the device of device.c: its registers and capabilities */
 	NEED_VTD = 1 << 2,
 	NEED_SMMU = 1 << 3,
 	NEED_NESTING = 1 << 4,
 	NEED_DIRTY = 1 << 5,
-	NEED_PASID = 1 << 6,	    /* a device with PASIDs */
-	NEED_NO_PASID = 1 << 7,	    /* a device without */
-	NEED_DMA = 1 << 8,	    /* a device that writes memory on command */
-	NEED_DMA_READ = 1 << 9,	    /* and reads it */
+	NEED_PASID = 1 << 6,	/* a device with PASIDs */
+	NEED_NO_PASID = 1 << 7, /* a device without */
+	NEED_DMA = 1 << 8,	/* a device that writes memory on command */
+	NEED_DMA_READ = 1 << 9, /* and reads it */
 	NEED_TWO_DEVICES = 1 << 10,
 	NEED_NO_NESTING = 1 << 11,
-	NEED_HUGE_PAGES = 1 << 12,  /* a kernel with transparent huge pages: it aligns to them */
+	NEED_HUGE_PAGES = 1 << 12, /* a kernel with transparent huge pages: it aligns to them */
 	NEED_NOTHING = 0,
 };
 
@@ -49,20 +49,29 @@ struct suite_group {
 	struct suite_group *next;
 };
 
-#define TEST(function, ...) { .name = #function, .run = (function), .needs = NEED_NOTHING __VA_OPT__(| (__VA_ARGS__)) }
-#define TEST_AS(label, function, needed) { .name = (label), .run = (function), .needs = (needed) }
-#define TEST_ALONE(function) \
-	{ .name = #function, .run = (function), .needs = NEED_IN_PROCESS, .without_rig = true }
+#define TEST(function, ...)                                       \
+	{                                                         \
+		.name = #function, .run = (function),             \
+		.needs = NEED_NOTHING __VA_OPT__(| (__VA_ARGS__)) \
+	}
+#define TEST_AS(label, function, needed)                              \
+	{                                                             \
+		.name = (label), .run = (function), .needs = (needed) \
+	}
+#define TEST_ALONE(function)                                                    \
+	{                                                                       \
+		.name = #function, .run = (function), .needs = NEED_IN_PROCESS, \
+		.without_rig = true                                             \
+	}
 
 /* At the end of a file: its cases, under this name. */
-#define SUITE_GROUP(label, list)                                                 \
-	static struct suite_group label##_group__ = { .name = #label,            \
-						      .cases = (list),           \
-						      .count = sizeof(list) /    \
-							       sizeof((list)[0]) }; \
-	__attribute__((constructor)) static void label##_register__(void)        \
-	{                                                                        \
-		suite_add(&label##_group__);                                     \
+#define SUITE_GROUP(label, list)                                                                   \
+	static struct suite_group label##_group__ = { .name = #label,                              \
+						      .cases = (list),                             \
+						      .count = sizeof(list) / sizeof((list)[0]) }; \
+	__attribute__((constructor)) static void label##_register__(void)                          \
+	{                                                                                          \
+		suite_add(&label##_group__);                                                       \
 	}
 
 struct suite_options {
@@ -93,19 +102,15 @@ void suite_compare_memory(const char *file, int line, const void *got, const voi
 void suite_compare_string(const char *file, int line, const char *got, const char *want);
 
 #define fail_msg(...) suite_fail(__FILE__, __LINE__, __VA_ARGS__)
-#define assert_true(c) \
-	suite_compare(__FILE__, __LINE__, #c, (uint64_t)!!(c), 1, true)
-#define assert_false(c) \
-	suite_compare(__FILE__, __LINE__, #c, (uint64_t)!!(c), 0, true)
+#define assert_true(c) suite_compare(__FILE__, __LINE__, #c, (uint64_t) !!(c), 1, true)
+#define assert_false(c) suite_compare(__FILE__, __LINE__, #c, (uint64_t) !!(c), 0, true)
 #define assert_int_equal(a, b) \
 	suite_compare(__FILE__, __LINE__, #a, (uint64_t)(a), (uint64_t)(b), true)
 #define assert_int_not_equal(a, b) \
 	suite_compare(__FILE__, __LINE__, #a, (uint64_t)(a), (uint64_t)(b), false)
-#define assert_null(p) \
-	suite_compare(__FILE__, __LINE__, #p, (uint64_t)(uintptr_t)(p), 0, true)
-#define assert_non_null(p) \
-	suite_compare(__FILE__, __LINE__, #p, (uint64_t)(uintptr_t)(p), 0, false)
-#define assert_ptr_not_equal(a, b)                                                             \
+#define assert_null(p) suite_compare(__FILE__, __LINE__, #p, (uint64_t)(uintptr_t)(p), 0, true)
+#define assert_non_null(p) suite_compare(__FILE__, __LINE__, #p, (uint64_t)(uintptr_t)(p), 0, false)
+#define assert_ptr_not_equal(a, b)                                                                \
 	suite_compare(__FILE__, __LINE__, #a, (uint64_t)(uintptr_t)(a), (uint64_t)(uintptr_t)(b), \
 		      false)
 #define assert_memory_equal(a, b, size) suite_compare_memory(__FILE__, __LINE__, (a), (b), (size))

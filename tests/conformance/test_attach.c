@@ -559,7 +559,8 @@ static void devices_share_a_plain_domain(void **state)
 static const struct suite_case cases[] = {
 	TEST(rid_from_everywhere_to_everywhere, NEED_VTD | NEED_NESTING | NEED_DMA),
 	TEST(rid_between_plain_domains, NEED_DMA),
-	TEST(pasid_from_everywhere_to_everywhere, NEED_VTD | NEED_NESTING | NEED_PASID | NEED_OWN_DEVICE),
+	TEST(pasid_from_everywhere_to_everywhere,
+	     NEED_VTD | NEED_NESTING | NEED_PASID | NEED_OWN_DEVICE),
 	TEST(invalidation_reaches_the_cache, NEED_VTD | NEED_NESTING | NEED_DMA),
 	TEST(unmap_below_a_nested_table, NEED_VTD | NEED_NESTING | NEED_DMA),
 	TEST(reattach_finds_nothing_stale, NEED_VTD | NEED_NESTING | NEED_DMA),

@@ -16,9 +16,9 @@
 
 static void use_ioas(struct rig *rig, uint32_t id)
 {
-	struct iommu_vfio_ioas cmd = {
-		.size = sizeof(cmd), .op = IOMMU_VFIO_IOAS_SET, .ioas_id = id
-	};
+	struct iommu_vfio_ioas cmd = { .size = sizeof(cmd),
+				       .op = IOMMU_VFIO_IOAS_SET,
+				       .ioas_id = id };
 
 	ok(iommufd(rig, IOMMU_VFIO_IOAS, &cmd));
 }
@@ -79,7 +79,8 @@ static void order_of_checks(void **state)
 		err(EFAULT, iommufd(rig, VFIO_IOMMU_MAP_DMA, (void *)BAD_POINTER));
 		err(EFAULT, iommufd(rig, VFIO_IOMMU_UNMAP_DMA, NULL));
 		err(EINVAL, map_dma(rig, NULL, 0, PAGE, VFIO_DMA_MAP_FLAG_VADDR));
-		err(EINVAL, unmap_dma(rig, 0, PAGE, VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP, &unmapped));
+		err(EINVAL,
+		    unmap_dma(rig, 0, PAGE, VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP, &unmapped));
 		err(EINVAL, unmap_dma(rig, 0, PAGE, VFIO_DMA_UNMAP_FLAG_VADDR, &unmapped));
 		info.argsz = 16;
 		assert_int_equal(iommufd(rig, VFIO_IOMMU_GET_INFO, &info), then);
@@ -257,7 +258,8 @@ static void info_and_capabilities(void **state)
 {
 	struct rig *rig = *state;
 	uint32_t ioas = ioas_alloc(rig);
-	const uint32_t one = offsetof(struct answer, range[1]), two = offsetof(struct answer, range[2]);
+	const uint32_t one = offsetof(struct answer, range[1]),
+		       two = offsetof(struct answer, range[2]);
 	struct answer *a = calloc(1, sizeof(*a));
 	struct vfio_iommu_type1_info old = { .argsz = 16 };
 	struct {
@@ -328,11 +330,8 @@ static void info_at_the_end_of_memory(void **state)
 }
 
 static const struct suite_case cases[] = {
-	TEST(order_of_checks),
-	TEST(map_and_unmap, NEED_DMA_READ),
-	TEST(map_and_unmap_without_dma),
-	TEST(type1_cuts, NEED_DIRTY | NEED_DMA_READ),
-	TEST(info_and_capabilities),
-	TEST(info_at_the_end_of_memory),
+	TEST(order_of_checks),		 TEST(map_and_unmap, NEED_DMA_READ),
+	TEST(map_and_unmap_without_dma), TEST(type1_cuts, NEED_DIRTY | NEED_DMA_READ),
+	TEST(info_and_capabilities),	 TEST(info_at_the_end_of_memory),
 };
 SUITE_GROUP(compat, cases)

@@ -74,11 +74,10 @@ static void expect_pages(struct rig *rig, uint32_t hwpt, uint32_t flags, size_t 
 	assert_memory_equal(bitmap, want, sizeof(want));
 }
 
-#define EXPECT(flags, ...)                                                                \
-	do {                                                                              \
-		const unsigned int pages__[] = { __VA_ARGS__ };                           \
-		expect_pages(rig, hwpt, (flags), sizeof(pages__) / sizeof(pages__[0]),    \
-			     pages__);                                                    \
+#define EXPECT(flags, ...)                                                                       \
+	do {                                                                                     \
+		const unsigned int pages__[] = { __VA_ARGS__ };                                  \
+		expect_pages(rig, hwpt, (flags), sizeof(pages__) / sizeof(pages__[0]), pages__); \
 	} while (0)
 #define EXPECT_NONE() expect_pages(rig, hwpt, 0, 0, NULL)
 
@@ -423,7 +422,8 @@ static const struct suite_case cases[] = {
 	TEST(long_bitmap, NEED_DIRTY | NEED_DMA),
 	TEST(maps_change, NEED_DIRTY | NEED_OWN_DEVICE),
 	TEST(domains_are_separate, NEED_DIRTY | NEED_PASID | NEED_OWN_DEVICE),
-	TEST(through_a_first_stage, NEED_VTD | NEED_NESTING | NEED_DIRTY | NEED_PASID | NEED_OWN_DEVICE | NEED_IN_PROCESS),
+	TEST(through_a_first_stage,
+	     NEED_VTD | NEED_NESTING | NEED_DIRTY | NEED_PASID | NEED_OWN_DEVICE | NEED_IN_PROCESS),
 	TEST(bitmap_while_devices_write, NEED_DIRTY | NEED_DMA),
 };
 SUITE_GROUP(dirty, cases)

@@ -236,13 +236,14 @@ static int unmap_dma(struct rig *rig, uint64_t iova, uint64_t size, uint32_t fla
 /* The 1st, 2nd, ... allocation of a cut fails: nothing has changed, again it succeeds. */
 static void cuts_without_memory(void **state)
 {
-	uint8_t *many = mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *many =
+		mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	bool fired;
 	unsigned int nth = 0;
 
 	do {
-		struct rig *rig = rig_create(&(struct nst_soft_config){ .synchronous = true }, true);
+		struct rig *rig =
+			rig_create(&(struct nst_soft_config){ .synchronous = true }, true);
 		uint32_t ioas = ioas_alloc(rig), a, b;
 		struct iommu_hwpt_set_dirty_tracking on = { .size = sizeof(on), .flags = 1 };
 		uint64_t bits = 0, unmapped, value;
@@ -251,7 +252,8 @@ static void cuts_without_memory(void **state)
 							   .length = 64 * PAGE,
 							   .page_size = PAGE,
 							   .data = (uintptr_t)&bits };
-		struct iommu_vfio_ioas compat = { .size = sizeof(compat), .op = IOMMU_VFIO_IOAS_SET };
+		struct iommu_vfio_ioas compat = { .size = sizeof(compat),
+						  .op = IOMMU_VFIO_IOAS_SET };
 		int ret;
 
 		compat.ioas_id = ioas;

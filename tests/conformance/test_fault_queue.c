@@ -114,8 +114,8 @@ static void without_page_requests(void **state)
 static void failed_write_back_undoes(void **state)
 {
 	struct rig *rig = *state;
-	struct iommu_fault_alloc *cmd = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-					     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct iommu_fault_alloc *cmd =
+		mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint32_t id, next = ioas_alloc(rig);
 	int fd, expected = dup(0);
 

@@ -242,7 +242,7 @@ static void groups_are_whole(void **state)
 	request(rig, 5, 1, true, 0x4000, &a);
 	request(rig, NO_PASID, 3, true, 0x5000, &b);
 	request(rig, NO_PASID, 2, true, 0x6000, &c);
-	err(EINVAL, get(rig, q.fd, r, 2 * RECORD)); /* the first has three */
+	err(EINVAL, get(rig, q.fd, r, 2 * RECORD));		     /* the first has three */
 	assert_int_equal(get(rig, q.fd, r, 5 * RECORD), 4 * RECORD); /* and the last two */
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(r[i].cookie, 1);
@@ -324,7 +324,7 @@ static void who_may_attach(void **state)
 	assert_int_equal(answer, NO_ANSWER); /* the failed replace left the old in place */
 	request(rig, 1, 2, true, 0, &other);
 	assert_int_equal(other, INVALID); /* PASID 1 is not attached */
-	ok(attach_id(rig, nested)); /* the same again */
+	ok(attach_id(rig, nested));	  /* the same again */
 	assert_int_equal(answer, NO_ANSWER);
 	ok(detach(rig));
 	assert_int_equal(answer, INVALID);
@@ -453,9 +453,9 @@ static void end_with_all_open(void **state)
 
 /* --- fail-nth ----------------------------------------------------------------------------- */
 
-#define STEP(step)                              \
-	do {                                    \
-		if ((step) == -ENOMEM)          \
+#define STEP(step)                                   \
+	do {                                         \
+		if ((step) == -ENOMEM)               \
 			assert_int_equal((step), 0); \
 	} while (0)
 

@@ -14,8 +14,8 @@ static void hw_info(void **state)
 {
 	struct rig *rig = *state;
 	bool vtd = rig->arch->hw_info_type == IOMMU_HW_INFO_TYPE_INTEL_VTD;
-	uint32_t length = vtd ? sizeof(struct iommu_hw_info_vtd) :
-				sizeof(struct iommu_hw_info_arm_smmuv3);
+	uint32_t length = vtd ? sizeof(struct iommu_hw_info_vtd)
+			      : sizeof(struct iommu_hw_info_arm_smmuv3);
 	uint8_t first[64], big[64];
 	struct iommu_hw_info cmd = { .size = sizeof(cmd),
 				     .dev_id = rig->devid,

@@ -199,7 +199,8 @@ static void ranges(void **state)
 	assert_int_equal(ioas_ranges(rig, ioas, got, &alignment), 2);
 	assert_int_equal(alignment, PAGE);
 	assert_true(got[0].start == 0 && got[0].last == rig->arch->window - 1);
-	assert_true(got[1].start == rig->arch->window_last + 1 && got[1].last == rig->arch->plain_last);
+	assert_true(got[1].start == rig->arch->window_last + 1 &&
+		    got[1].last == rig->arch->plain_last);
 	num = 0;
 	err(EMSGSIZE, ranges_raw(rig, ioas, &num, NULL, 0));
 	assert_int_equal(num, 2);

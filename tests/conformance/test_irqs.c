@@ -219,10 +219,8 @@ static void life(void **state)
 }
 
 static const struct suite_case cases[] = {
-	TEST(header_errors, NEED_OWN_DEVICE),
-	TEST(msi, NEED_OWN_DEVICE),
-	TEST(msix, NEED_OWN_DEVICE),
-	TEST(err_and_req, NEED_OWN_DEVICE),
+	TEST(header_errors, NEED_OWN_DEVICE), TEST(msi, NEED_OWN_DEVICE),
+	TEST(msix, NEED_OWN_DEVICE),	      TEST(err_and_req, NEED_OWN_DEVICE),
 	TEST(life, NEED_OWN_DEVICE),
 };
 SUITE_GROUP(irqs, cases)

@@ -193,7 +193,8 @@ static void bar_access(void **state)
 	err(EFAULT, (int)rd(rig, NULL, 4, 0));
 	munmap(page, PAGE);
 	/* this device lets nobody map it */
-	assert_null(rig->host->ops->mmap(rig->host, PAGE, PROT_READ, MAP_SHARED, rig->dev, 0, &error));
+	assert_null(
+		rig->host->ops->mmap(rig->host, PAGE, PROT_READ, MAP_SHARED, rig->dev, 0, &error));
 	assert_int_equal(error, -EINVAL);
 	/* with decoding off nothing answers */
 	config_set(rig, PCI_COMMAND, 2, 0);
@@ -381,7 +382,8 @@ static const struct suite_case cases[] = {
 	TEST(bar_access, NEED_OWN_DEVICE),
 	TEST(config_access, NEED_OWN_DEVICE),
 	TEST(extended_capabilities, NEED_OWN_DEVICE | NEED_PASID),
-	TEST_AS("extended_capabilities_without_pasid", extended_capabilities, NEED_OWN_DEVICE | NEED_NO_PASID),
+	TEST_AS("extended_capabilities_without_pasid", extended_capabilities,
+		NEED_OWN_DEVICE | NEED_NO_PASID),
 	TEST(msi_capability, NEED_OWN_DEVICE),
 	TEST(resets, NEED_OWN_DEVICE),
 	TEST(features),
