@@ -38,11 +38,12 @@ void vtd_dirty_remove(struct vtd_dirty *dirty, uint64_t start, uint64_t last)
 int vtd_dirty_split(struct vtd_dirty *dirty, uint64_t start)
 {
 	size_t i = range_map_lower_bound(&dirty->pages, start);
-	struct mem_range *left = &dirty->pages.ranges[i], old;
+	struct mem_range *left, old;
 	int err;
 
-	if (i == dirty->pages.count || left->start >= start)
+	if (i == dirty->pages.count || dirty->pages.ranges[i].start >= start)
 		return 0;
+	left = &dirty->pages.ranges[i];
 	old = *left;
 	left->last = start - 1;
 	err = vtd_dirty_add(dirty, start, old.last);
