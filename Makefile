@@ -3,7 +3,7 @@
 BUILD ?= build
 NINJA = ninja -C $(BUILD) --quiet
 
-.PHONY: all setup demo test bench clean help
+.PHONY: all setup demo test test-kernel bench clean help
 
 all:
 	@scripts/setup build
@@ -25,6 +25,9 @@ bench: all
 	@mkdir -p $(BUILD)/bench
 	@$(BUILD)/bench/bench_soft_host $(BUILD)/bench/soft_host.json
 
+test-kernel: all
+	@scripts/test-kernels
+
 clean:
 	rm -rf build build-*
 
@@ -33,5 +36,6 @@ help:
 	@echo "make demo    set up, build, and run the main job: a Linux guest's I/O behind a nested IOMMU"
 	@echo "make test    set up, build, and run every test; ends with \"N passed, N failed\""
 	@echo "make bench   what the software host costs, in nanoseconds and beside the least possible"
+	@echo "make test-kernel  ask the software host and Linux on x86_64 and arm64 (in QEMU) the same questions"
 	@echo "make setup   only get what is missing: packages, QEMU, guest kernel"
 	@echo "make clean   remove the build directories (the cache of \"make setup\" stays)"

@@ -61,6 +61,7 @@ static void build(struct scene *s)
 	struct rig *rig = &s->rig;
 	struct endpoint *ep;
 
+	rig->dma = &dma_own_device;
 	STEP(s, nst_host_soft_create(&config, &rig->host));
 	ep = test_device_create(true);
 	STEP(s, soft_add_endpoint(rig->host, ep, rig->path, sizeof(rig->path)));
