@@ -27,8 +27,7 @@ static const struct rig_iommu iommus[] = {
 	  .provides = NEED_SMMU,
 	  .window = 0x8000000,
 	  .window_last = 0x80fffff,
-	  .plain_last = 0xffffffffffff,
-	  .parent_last = 0xfffffffffff },
+	  .plain_last = 0xffffffffffff },
 };
 
 static const struct dma_device *const dma_devices[] = { &dma_own_device, &dma_testdev };
@@ -37,6 +36,22 @@ static int hw_info(struct rig *rig, struct iommu_hw_info *info)
 {
 	*info = (struct iommu_hw_info){ .size = sizeof(*info), .dev_id = rig->devid };
 	return iommufd(rig, IOMMU_GET_HW_INFO, info);
+}
+
+uint64_t rig_parent_last(struct rig *rig)
+{
+	static const uint8_t address_bits[] = { 32, 36, 40, 42, 44, 48 };
+	struct iommu_hw_info_arm_smmuv3 smmu = { 0 };
+	struct iommu_hw_info info = { .size = sizeof(info),
+				      .dev_id = rig->devid,
+				      .data_len = sizeof(smmu),
+				      .data_uptr = (uintptr_t)&smmu };
+
+	if (rig->arch->parent_last)
+		return rig->arch->parent_last;
+	ok(iommufd(rig, IOMMU_GET_HW_INFO, &info));
+	assert_true((smmu.idr[5] & 7) < sizeof(address_bits));
+	return (1ULL << address_bits[smmu.idr[5] & 7]) - 1; /* OAS */
 }
 
 void rig_bind(struct rig *rig)

@@ -42,7 +42,7 @@ struct rig_iommu {
 	unsigned int provides;
 	uint64_t window, window_last; /* reserved for interrupts where a device is attached */
 	uint64_t plain_last;	      /* the last address of a plain domain */
-	uint64_t parent_last;	      /* and of a nesting parent */
+	uint64_t parent_last;	      /* and of a nesting parent; 0: the hardware says */
 };
 
 struct rig {
@@ -79,6 +79,8 @@ __attribute__((weak)) void rig_add_soft_device(struct rig *rig, bool pasid, char
 					       size_t path_size);
 
 void rig_destroy(struct rig *rig);
+/* The last address of a nesting parent. */
+uint64_t rig_parent_last(struct rig *rig);
 /* Open, bind and look at what @rig->path names; for who has made @rig->host. */
 void rig_bind(struct rig *rig);
 /* One more device on the host of @rig. */

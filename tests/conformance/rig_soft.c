@@ -6,6 +6,7 @@
 #include "host/soft/soft.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void rig_add_soft_device(struct rig *rig, bool pasid, char *path, size_t path_size)
 {
@@ -22,8 +23,17 @@ struct rig *rig_create(const struct nst_soft_config *config, bool pasid)
 	return rig;
 }
 
-/* All that a case may ask for. VT-d is the software host's only IOMMU so far. */
+/*
+ * All that a case may ask for. SMMUv3 comes with the quirks of the kernel, because the cases
+ * were taken from one; test_quirks.c has what is better without.
+ */
 struct rig *rig_create_soft(const char *iommu, bool pasid)
 {
-	return rig_create(&(struct nst_soft_config){ .synchronous = true, .check = true }, pasid);
+	bool smmuv3 = !strcmp(iommu, "smmuv3");
+	struct nst_soft_config config = { .iommu = smmuv3 ? NST_SOFT_SMMUV3 : NST_SOFT_VTD,
+					  .synchronous = true,
+					  .check = true,
+					  .quirks = smmuv3 };
+
+	return rig_create(&config, pasid);
 }

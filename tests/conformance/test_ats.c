@@ -368,7 +368,8 @@ static void page_requests_without_memory(void **state)
 			assert_int_equal(nth, 3); /* what answers, and the group */
 			break;
 		}
-		expect_response(d, 1, 6, nth, nth == 1 ? ENDPOINT_PAGE_FAILURE : ENDPOINT_PAGE_INVALID);
+		expect_response(d, 1, 6, nth,
+				nth == 1 ? ENDPOINT_PAGE_FAILURE : ENDPOINT_PAGE_INVALID);
 	}
 	expect_response(d, 0, 0, 0, 0);
 	ok(host_close(rig, fd));

@@ -593,7 +593,7 @@ static const struct suite_case cases[] = {
 	TEST(results_of_the_kernel, NEED_IN_PROCESS),
 	TEST(groups_are_whole, NEED_IN_PROCESS),
 	TEST(many_cookies, NEED_IN_PROCESS),
-	TEST(who_may_attach, NEED_IN_PROCESS),
+	TEST(who_may_attach, NEED_IN_PROCESS | NEED_VTD),
 	TEST(attachments_take_their_own, NEED_IN_PROCESS),
 	TEST(closing_in_any_order, NEED_IN_PROCESS),
 	TEST(end_with_all_open, NEED_IN_PROCESS),

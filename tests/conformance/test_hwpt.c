@@ -185,7 +185,7 @@ static void apertures_of_parents(void **state)
 
 	ok(hwpt_alloc(rig, rig->devid, ioas, NEST, &hwpt));
 	assert_int_equal(ioas_ranges(rig, ioas, got, &alignment), 1);
-	assert_int_equal(got[0].last, rig->arch->parent_last);
+	assert_int_equal(got[0].last, rig_parent_last(rig));
 	assert_int_equal(alignment, PAGE);
 	ok(destroy(rig, hwpt));
 	assert_int_equal(ioas_ranges(rig, ioas, got, NULL), 1);

@@ -40,6 +40,8 @@ static ssize_t eventq_write(struct soft_file *file, const void *buf, size_t coun
 {
 	struct soft_eventq *queue = to_eventq_file(file)->queue;
 
+	if (!queue->ops->write)
+		return -EINVAL;
 	return offset ? -ESPIPE : queue->ops->write(file->host, queue, buf, count);
 }
 
@@ -79,17 +81,28 @@ static const struct soft_file_ops eventq_ops = {
 
 /* --- life ------------------------------------------------------------------------------- */
 
+/* The caller's descriptor; the queue's own are set. */
 static int open_event(struct soft_eventq *queue)
 {
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), err;
+	int ends[2], err;
 
-	if (fd < 0)
-		return -errno;
-	queue->event = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (!queue->ops->write) {
+		if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+			return -errno;
+		queue->writer = ends[1];
+	} else {
+		ends[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (ends[0] < 0)
+			return -errno;
+		queue->writer = -1;
+	}
+	queue->event = fcntl(ends[0], F_DUPFD_CLOEXEC, 0);
 	if (queue->event >= 0)
-		return fd;
+		return ends[0];
 	err = -errno;
-	close(fd);
+	close(ends[0]);
+	if (queue->writer >= 0)
+		close(queue->writer);
 	return err;
 }
 
@@ -133,7 +146,7 @@ int soft_eventq_open(struct soft_ctx *ctx, struct soft_ucmd *ucmd, struct soft_e
 	if (err) {
 		free(efile);
 		close(fd);
-		close(queue->event);
+		soft_eventq_fini(queue);
 	}
 	return err;
 }
@@ -141,16 +154,23 @@ int soft_eventq_open(struct soft_ctx *ctx, struct soft_ucmd *ucmd, struct soft_e
 void soft_eventq_fini(struct soft_eventq *queue)
 {
 	close(queue->event);
+	if (queue->writer >= 0)
+		close(queue->writer);
 }
 
 void soft_eventq_set_readable(struct soft_eventq *queue, bool readable)
 {
-	eventfd_t value;
+	uint64_t value = 1; /* eight bytes, as an eventfd counts */
+	ssize_t n;
 
 	if (readable == queue->readable)
 		return;
 	queue->readable = readable;
-	/* the counter is 0 or 1 and does not block; should the program change it, it is its */
-	if (readable ? eventfd_write(queue->event, 1) : eventfd_read(queue->event, &value))
+	if (readable)
+		n = write(queue->writer >= 0 ? queue->writer : queue->event, &value, sizeof(value));
+	else
+		n = read(queue->event, &value, sizeof(value));
+	/* neither blocks nor fails; should the program change what is in it, it is its */
+	if (n < 0)
 		return;
 }

@@ -108,15 +108,8 @@ static ssize_t veventq_read(struct soft_host *host, struct soft_eventq *queue, v
 	return done ? done : n;
 }
 
-static ssize_t veventq_write(struct soft_host *host, struct soft_eventq *queue, const void *buf,
-			     size_t count)
-{
-	return -EINVAL;
-}
-
 static const struct soft_eventq_ops veventq_ops = {
 	.read = veventq_read,
-	.write = veventq_write,
 };
 
 /* --- reporting ------------------------------------------------------------------------ */
