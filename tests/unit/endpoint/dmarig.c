@@ -27,8 +27,9 @@ static const struct dm_page *find(struct dmarig *m, uint32_t pasid, uint64_t iov
 		if (iova >= page->iova && iova - page->iova < page->size)
 			return page;
 	}
-	*identity = (struct dm_page){ true, false, true, true, pasid, iova & ~4095ULL,
-				      iova & ~4095ULL, 4096 };
+	*identity =
+		(struct dm_page){ true, false, true, true, pasid, iova & ~4095ULL, iova & ~4095ULL,
+				  4096 };
 	return any ? NULL : identity;
 }
 
@@ -84,8 +85,9 @@ static int iommu_translate(struct endpoint_bus *bus, const struct endpoint_ats_r
 	page = find(m, req->pasid, req->iova.v, &identity);
 	*reply = (struct endpoint_ats_reply){ .size = 4096 };
 	if (page && !page->leaving)
-		*reply = (struct endpoint_ats_reply){ { page->to }, page->size, page->read,
-						      page->write };
+		*reply = (struct endpoint_ats_reply){
+			{ page->to }, page->size, page->read, page->write
+		};
 	pthread_mutex_unlock(&m->lock);
 	return refuse ? -EFAULT : 0;
 }
@@ -115,8 +117,8 @@ static void iommu_page_request(struct endpoint_bus *bus, const struct endpoint_p
 		return;
 	respond(m, req,
 		policy == DM_INVALID ? ENDPOINT_PAGE_INVALID
-				     : policy == DM_FAIL ? ENDPOINT_PAGE_FAILURE
-							 : ENDPOINT_PAGE_SUCCESS);
+		: policy == DM_FAIL  ? ENDPOINT_PAGE_FAILURE
+				     : ENDPOINT_PAGE_SUCCESS);
 }
 
 void dm_set_config(struct dmarig *m, unsigned int offset, unsigned int size, uint32_t value)
@@ -186,7 +188,9 @@ void dm_map(struct dmarig *m, uint32_t pasid, uint64_t iova, uint64_t to, uint64
 			place = page;
 	}
 	assert_non_null(place);
-	*place = (struct dm_page){ true, false, rights & DM_R, rights & DM_W, pasid, iova, to, size };
+	*place = (struct dm_page){
+		true, false, rights & DM_R, rights & DM_W, pasid, iova, to, size
+	};
 	pthread_mutex_unlock(&m->lock);
 }
 

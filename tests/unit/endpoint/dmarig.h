@@ -56,7 +56,8 @@ void dm_close(struct dmarig *m);
 void dm_set_config(struct dmarig *m, unsigned int offset, unsigned int size, uint32_t value);
 uint32_t dm_get_config(struct dmarig *m, unsigned int offset, unsigned int size);
 
-void dm_map(struct dmarig *m, uint32_t pasid, uint64_t iova, uint64_t to, uint64_t size, int rights);
+void dm_map(struct dmarig *m, uint32_t pasid, uint64_t iova, uint64_t to, uint64_t size,
+	    int rights);
 /* Take the page out of the list, and tell the device (before that nothing is a violation). */
 void dm_unmap(struct dmarig *m, uint32_t pasid, uint64_t iova);
 void dm_answer(struct dmarig *m, unsigned int logged, enum endpoint_page_response_code code);
@@ -71,7 +72,7 @@ uint32_t dm_imm(struct dmarig *m, struct dmatest_cpl *cpl);
 
 uint32_t dm_qread(struct dmarig *m, unsigned int q, unsigned int reg);
 void dm_qwrite(struct dmarig *m, unsigned int q, unsigned int reg, uint32_t value);
-void dm_queue(struct dmarig *m, unsigned int q, uint32_t entries); /* set up and enable */
+void dm_queue(struct dmarig *m, unsigned int q, uint32_t entries);	     /* set up and enable */
 uint32_t dm_put(struct dmarig *m, unsigned int q, struct dmatest_desc desc); /* returns the tag */
 void dm_ring(struct dmarig *m, unsigned int q);
 bool dm_poll(struct dmarig *m, unsigned int q, struct dmatest_cpl *cpl);

@@ -149,7 +149,8 @@ static void random_operations_match_the_model(void **state)
 	for (unsigned int q = 0; q < 3; q++)
 		dm_queue(&m, q, 16 + q);
 	for (int round = 0; round < 6000; round++) {
-		uint32_t op = READ + test_random(&seed) % 5, length = 1 + test_random(&seed) % 12000;
+		uint32_t op = READ + test_random(&seed) % 5,
+			 length = 1 + test_random(&seed) % 12000;
 		uint32_t flags = (test_random(&seed) & 1 ? ATS : 0) | (round % 3 ? IRQ : 0);
 		/* Few places, so that verifying and comparing succeed too. */
 		uint64_t a = test_random(&seed) % 4 * 0x10000 + test_random(&seed) % 2 * 4090;
@@ -315,8 +316,8 @@ static void bad_queues_do_not_start(void **state)
 	static const struct {
 		uint32_t reg, value;
 	} bad[] = {
-		{ 0x18, 0 }, { 0x18, 1 }, { 0x18, 1025 }, { 0x18, UINT32_MAX },
-		{ 0x20, 9 }, { 0x20, UINT32_MAX }, { 0x1c, 1 }, { 0x00, 4 },
+		{ 0x18, 0 }, { 0x18, 1 },	   { 0x18, 1025 }, { 0x18, UINT32_MAX },
+		{ 0x20, 9 }, { 0x20, UINT32_MAX }, { 0x1c, 1 },	   { 0x00, 4 },
 	};
 	struct dmarig m;
 
@@ -500,8 +501,8 @@ static void reset_brings_everything_back(void **state)
 
 static void descriptions(void **state)
 {
-	static const char *const bad[] = { "dmatest,queues=0", "dmatest,queues=65",
-					   "dmatest,pasid-bits=21", "dmatest,ats=maybe",
+	static const char *const bad[] = { "dmatest,queues=0",	     "dmatest,queues=65",
+					   "dmatest,pasid-bits=21",  "dmatest,ats=maybe",
 					   "dmatest,ats=off,pri=on", "dmatest,file=x" };
 	struct endpoint *ep = NULL;
 	char *text;

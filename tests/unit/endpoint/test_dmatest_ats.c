@@ -4,12 +4,24 @@
 #include "dmarig.h"
 
 enum { NOP, FENCE, READ, WRITE, VERIFY, COPY, COMPARE };
-enum { OK, BAD, MISMATCH, REFUSED, T_REFUSED, NO_PERMISSION, INVALID, FAILURE, RETRIES, DISABLED,
-       CANCELLED, BUSY = 255 };
+enum {
+	OK,
+	BAD,
+	MISMATCH,
+	REFUSED,
+	T_REFUSED,
+	NO_PERMISSION,
+	INVALID,
+	FAILURE,
+	RETRIES,
+	DISABLED,
+	CANCELLED,
+	BUSY = 255
+};
 enum { PRIV = 0x200, ATS = 0x400, PRI = 0x800, IRQ = 0x1000 };
 
 #define HEAP (RIG_BASE + (4ULL << 20))
-#define VA 0x7f0000000000ULL	/* where PASID 9 has its pages */
+#define VA 0x7f0000000000ULL /* where PASID 9 has its pages */
 
 static void open_confined(struct dmarig *m, const char *options)
 {
@@ -227,8 +239,11 @@ static void pages_are_asked_for_in_groups(void **state)
 	assert_int_not_equal(m.log[0].group, m.log[3].group);
 	assert_int_equal(outstanding(&m), 0);
 	/* Reading asks for reading, of the operand that lacks it. */
-	assert_int_equal(dm_go(&m, dm_with_pasid(dm_desc(COMPARE | ATS | PRI | PRIV, VA,
-							 VA + 0x10000, 16), 9), &cpl), OK);
+	assert_int_equal(
+		dm_go(&m,
+		      dm_with_pasid(dm_desc(COMPARE | ATS | PRI | PRIV, VA, VA + 0x10000, 16), 9),
+		      &cpl),
+		OK);
 	assert_int_equal(dm_logged(&m), 9);
 	assert_true(m.log[8].read && !m.log[8].write && m.log[8].privileged);
 	assert_true(m.log[8].iova.v == VA + 0x10000);
@@ -245,7 +260,8 @@ static void the_last_page_of_all_is_asked_for(void **state)
 	open_confined(&m, "");
 	m.policy = DM_GRANT;
 	rig_write(&m.r, 0x18, 16);
-	assert_int_equal(dm_go(&m, dm_desc(READ | ATS | PRI, UINT64_MAX - 4096, 0, 4097), NULL), OK);
+	assert_int_equal(dm_go(&m, dm_desc(READ | ATS | PRI, UINT64_MAX - 4096, 0, 4097), NULL),
+			 OK);
 	assert_int_equal(dm_logged(&m), 2);
 	assert_true(m.log[1].iova.v == UINT64_MAX - 4095 && m.log[1].last);
 	assert_int_equal(m.log[1].pasid, NST_NO_PASID);
@@ -406,8 +422,8 @@ static void no_more_are_outstanding_than_allocated(void **state)
 	while (answered < dm_logged(&m)) {
 		assert_true(outstanding(&m) <= 5 && outstanding(&m) >= 1);
 		assert_int_equal(atomic_load(&m.r.ep->config.pri_outstanding), outstanding(&m));
-		dm_map(&m, 9, m.log[answered].iova.v,
-		       HEAP + m.log[answered].iova.v % 0x400000, 4096, DM_RW);
+		dm_map(&m, 9, m.log[answered].iova.v, HEAP + m.log[answered].iova.v % 0x400000,
+		       4096, DM_RW);
 		if (m.log[answered].last)
 			dm_answer(&m, answered, ENDPOINT_PAGE_SUCCESS);
 		answered++;

@@ -49,8 +49,9 @@ static void *answer_requests(void *arg)
 		if (!req.last || test_random(&seed) % 32 == 0)
 			continue;
 		resp = (struct endpoint_page_response){
-			req.pasid, req.group,
-			test_random(&seed) % 16 ? ENDPOINT_PAGE_SUCCESS
+			req.pasid,
+			req.group,
+			test_random(&seed) % 16	 ? ENDPOINT_PAGE_SUCCESS
 			: test_random(&seed) % 8 ? ENDPOINT_PAGE_INVALID
 						 : ENDPOINT_PAGE_FAILURE,
 		};
@@ -243,13 +244,13 @@ static void other_queues_go_on(void **state)
 		dm_queue(&m, q, 16);
 	for (unsigned int round = 0; round < 30; round++) {
 		unsigned int before = atomic_load(&m.r.irqs[0]);
+		unsigned int requests = atomic_load(&m.r.requests);
 
-		for (unsigned int i = 0; i < 8; i++) {
+		for (unsigned int i = 0; i < 8; i++)
 			dm_put(&m, 0, dm_desc(WRITE | IRQ, RIG_BASE + (4 << 20), 0, 1 << 18));
-			dm_put(&m, 1, dm_desc(WRITE, RIG_BASE + (5 << 20), 0, 1 << 18));
-		}
 		dm_ring(&m, 0);
-		dm_ring(&m, 1);
+		while (atomic_load(&m.r.requests) < requests + 3) /* the kick is used up */
+			sched_yield();
 		dm_qwrite(&m, 1, 0, 0);
 		while (atomic_load(&m.r.irqs[0]) != before + 8)
 			sched_yield();
@@ -257,6 +258,83 @@ static void other_queues_go_on(void **state)
 		dm_queue(&m, 1, 16);
 	}
 	dm_close(&m);
+}
+
+/* An invalidation that comes while the bus is at work on a translation, or on a request that uses
+ * it, must not return before that. */
+static struct {
+	struct dmarig m;
+	bool in_translate; /* else in dma() */
+	atomic_bool about_to, returned;
+	unsigned int early;
+	int (*dma)(struct endpoint_bus *bus, const struct endpoint_dma_request *req);
+	int (*translate)(struct endpoint_bus *bus, const struct endpoint_ats_request *req,
+			 struct endpoint_ats_reply *reply);
+} meeting;
+
+static void *invalidate(void *arg)
+{
+	atomic_store(&meeting.about_to, true);
+	meeting.m.r.ep->ops->ats_invalidate(meeting.m.r.ep, 1, (nst_iova){ VA },
+					    (nst_iova){ VA + 4095 });
+	atomic_store(&meeting.returned, true);
+	return NULL;
+}
+
+static void meet(pthread_t *thread)
+{
+	atomic_store(&meeting.about_to, false);
+	atomic_store(&meeting.returned, false);
+	pthread_create(thread, NULL, invalidate, NULL);
+	while (!atomic_load(&meeting.about_to))
+		sched_yield();
+	for (unsigned int i = 0; i < 2000; i++) /* the more, the surer a defect shows */
+		sched_yield();
+	meeting.early += atomic_load(&meeting.returned);
+}
+
+static pthread_t invalidator;
+
+static int slow_dma(struct endpoint_bus *bus, const struct endpoint_dma_request *req)
+{
+	if (req->translated && !meeting.in_translate)
+		meet(&invalidator);
+	return meeting.dma(bus, req);
+}
+
+static int slow_translate(struct endpoint_bus *bus, const struct endpoint_ats_request *req,
+			  struct endpoint_ats_reply *reply)
+{
+	int err = meeting.translate(bus, req, reply);
+
+	if (meeting.in_translate)
+		meet(&invalidator);
+	return err;
+}
+
+static void an_invalidation_waits_for_who_uses_the_old(void **state)
+{
+	struct dmarig *m = &meeting.m;
+
+	dm_open(m, "", false);
+	dm_map(m, 1, VA, RIG_BASE, 4096, DM_RW);
+	meeting.dma = m->r.ops.dma;
+	meeting.translate = m->r.ops.translate;
+	m->r.ops.dma = slow_dma;
+	m->r.ops.translate = slow_translate;
+	for (unsigned int i = 0; i < 20; i++) {
+		uint64_t misses = dm_stat(m, DMATEST_STAT_ATS_MISSES);
+
+		meeting.in_translate = i % 2;
+		assert_int_equal(dm_go(m, dm_with_pasid(dm_desc(READ | ATS, VA, 0, 8), 1), NULL),
+				 0);
+		pthread_join(invalidator, NULL);
+		assert_int_equal(meeting.early, 0);
+		/* And nothing of before is left. */
+		assert_int_equal(dm_stat(m, DMATEST_STAT_ATS_MISSES), misses + 1);
+	}
+	assert_int_equal(dm_stat(m, DMATEST_STAT_ATS_HITS), 0);
+	dm_close(m);
 }
 
 static void destroy_waits_for_a_running_operation(void **state)
@@ -279,6 +357,7 @@ int main(void)
 		cmocka_unit_test(all_at_once),
 		cmocka_unit_test(no_dma_after_a_stop_returns),
 		cmocka_unit_test(other_queues_go_on),
+		cmocka_unit_test(an_invalidation_waits_for_who_uses_the_old),
 		cmocka_unit_test(destroy_waits_for_a_running_operation),
 	};
 
