@@ -13,6 +13,8 @@ static void take_warning(void *opaque, enum nst_log_level level, const char *mes
 
 	rig->warnings++;
 	snprintf(rig->last_warning, sizeof(rig->last_warning), "%s", message);
+	if (!strncmp(message, "check", 5))
+		snprintf(rig->last_check, sizeof(rig->last_check), "%s", message);
 }
 
 static void take_event(void *opaque, nst_rid sid, const struct smmu_event *event)

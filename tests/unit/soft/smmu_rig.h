@@ -57,7 +57,7 @@ struct rig {
 	unsigned int num_ats;
 	struct nst_log log;
 	unsigned int warnings;
-	char last_warning[512];
+	char last_warning[512], last_check[512];	/* the second: of the sanitizer */
 };
 
 /* cmocka fixtures: *state is a struct rig, in check mode for the second. */
