@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What the guest tests share: running "nestor run", and looking for what it may have left behind.
+# What the guest tests share: running "nestor run" and "nestor host", and looking for what they may have left behind.
 import json
 import os
 import pathlib
@@ -88,6 +88,27 @@ class Run:
         assert not self.qemu_pids(), f"processes left: {self.qemu_pids()}"
         left = list(self.tmp.iterdir())
         assert not left, f"files left: {left}"
+
+
+def setup(what):
+    done = subprocess.run([pathlib.Path(__file__).resolve().parents[2] / "scripts/setup", "--print", what], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+class Host(Run):
+    """One finished or running "nestor host"."""
+
+    def __init__(self, scratch, options, command, **popen):
+        self.report_file = scratch / "report.json"
+        self.tmp = scratch / "tmp"
+        self.tmp.mkdir(exist_ok=True)
+        self.log_file = scratch / "log"
+        self.log = open(self.log_file, "wb")
+        self.process = subprocess.Popen(
+            [os.path.abspath(NESTOR), "host", "--report", str(self.report_file), *map(str, options), "--",
+             *map(str, command)],
+            **{"stdin": subprocess.DEVNULL, **popen}, stdout=self.log, stderr=subprocess.STDOUT, cwd=scratch,
+            env=dict(os.environ, TMPDIR=str(self.tmp)), start_new_session=True)
 
 
 def run(scratch, *args):

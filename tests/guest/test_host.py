@@ -14,29 +14,7 @@ import subprocess
 import guest
 
 NESTOR = os.path.abspath(guest.NESTOR)
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 APPEND = "console=ttyS0 panic=-1 panic_on_warn=1 intel_iommu=on,sm_on iommu.strict=1 nestor.job="
-
-
-def setup(what):
-    done = subprocess.run([ROOT / "scripts/setup", "--print", what], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-class Host(guest.Run):
-    """One finished or running "nestor host"."""
-
-    def __init__(self, scratch, options, command, **popen):
-        self.report_file = scratch / "report.json"
-        self.tmp = scratch / "tmp"
-        self.tmp.mkdir(exist_ok=True)
-        self.log_file = scratch / "log"
-        self.log = open(self.log_file, "wb")
-        self.process = subprocess.Popen(
-            [NESTOR, "host", "--report", str(self.report_file), *map(str, options), "--",
-             *map(str, command)],
-            **{"stdin": subprocess.DEVNULL, **popen}, stdout=self.log, stderr=subprocess.STDOUT, cwd=scratch,
-            env=dict(os.environ, TMPDIR=str(self.tmp)), start_new_session=True)
 
 
 def qemu(job, *more, iommu="", port=False, disk="fd=nestor:0"):
@@ -46,7 +24,7 @@ def qemu(job, *more, iommu="", port=False, disk="fd=nestor:0"):
             "-device", "intel-iommu,scalable-mode=on,fsts=on,caching-mode=on,intremap=off" + iommu,
             "-object", "iommufd,id=iommufd0", *(["-device", "pcie-root-port,id=port0,chassis=1"] if port else []),
             "-device", f"vfio-pci,id=disk0,iommufd=iommufd0,{disk}" + (",bus=port0" if port else ""),
-            "-kernel", setup("kernel"), "-initrd", setup("initramfs"), "-append", APPEND + job, *more]
+            "-kernel", guest.setup("kernel"), "-initrd", guest.setup("initramfs"), "-append", APPEND + job, *more]
 
 
 def assert_clean(report):
@@ -59,7 +37,7 @@ def assert_clean(report):
 
 def boot(scratch, job, *more, device="", trace=None, **options):
     image = guest.disk(scratch)
-    r = Host(scratch, ["--check", "--device", f"nvme,file={image}{device}", *(["--trace", trace] if trace else [])],
+    r = guest.Host(scratch, ["--check", "--device", f"nvme,file={image}{device}", *(["--trace", trace] if trace else [])],
              qemu(job, *more, **options))
     status = r.wait()
     assert status == 0, f"status {status}:\n{r.output()[-3000:]}"
@@ -155,7 +133,7 @@ def reset_in_the_middle_of_io(scratch):
 @guest.test
 def rebind_unplug_and_plug_again(scratch):
     monitor = Monitor()
-    r = Host(scratch, ["--check", "--device", f"nvme,file={guest.disk(scratch)}"],
+    r = guest.Host(scratch, ["--check", "--device", f"nvme,file={guest.disk(scratch)}"],
              qemu("", *monitor.arguments, port=True), stdin=subprocess.PIPE, pass_fds=[monitor.theirs.fileno()])
     monitor.connect()
     count = 0
@@ -193,7 +171,7 @@ def rebind_unplug_and_plug_again(scratch):
 @guest.test
 def qemu_is_killed(scratch):
     image = guest.disk(scratch)
-    r = Host(scratch, ["--device", f"nvme,file={image}"], qemu("powercut"))
+    r = guest.Host(scratch, ["--device", f"nvme,file={image}"], qemu("powercut"))
     r.wait_for("NESTOR-GUEST: synced")
     pids = r.qemu_pids()
     assert len(pids) == 1, pids
@@ -210,7 +188,7 @@ def nestor_is_killed_or_asked_to_end(scratch):
     for number, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0)):
         # the killed QEMU may not have let go of its disk yet
         image = guest.disk(scratch, name=f"disk{number}.img")
-        r = Host(scratch, ["--device", f"nvme,file={image}"], qemu("powercut"))
+        r = guest.Host(scratch, ["--device", f"nvme,file={image}"], qemu("powercut"))
         r.wait_for("NESTOR-GUEST: synced")
         os.kill(r.process.pid, number)
         assert r.wait() == status, r.output()[-2000:]       # QEMU ends with 0 when it is terminated
@@ -245,7 +223,7 @@ def program(scratch, text, *arguments, options=(), status=0):
     script.write_text(PRELUDE + text)
     image = scratch / "disk.img"
     image.write_bytes(b"\0" * 4096)
-    r = Host(scratch, ["--check", "--device", "nvme,file=disk.img", *options],
+    r = guest.Host(scratch, ["--check", "--device", "nvme,file=disk.img", *options],
              ["/usr/bin/python3", script, "nestor:0", *arguments])
     got = r.wait()
     assert got == status, f"status {got}:\n{r.output()}"
@@ -379,7 +357,7 @@ def one_process_after_the_other(scratch):
     script = "import os\nos.open('/dev/iommu', os.O_RDWR)\n"
     (scratch / "disk.img").write_bytes(b"\0" * 512)
     (scratch / "p.py").write_text(script)
-    r = Host(scratch, ["--device", "nvme,file=disk.img"],
+    r = guest.Host(scratch, ["--device", "nvme,file=disk.img"],
              ["sh", "-c", "cd / && for i in 1 2; do /usr/bin/python3 \"$0\" || exit; done; exit 5", scratch / "p.py"])
     assert r.wait() == 5, r.output()
     assert r.report()["hosts"] == 2 and r.report()["complete"], r.report()
@@ -465,7 +443,7 @@ def placeholders_are_words(scratch):
 @guest.test
 def what_cannot_be_preloaded_is_said(scratch):
     busybox = subprocess.run(["sh", "-c", "command -v busybox"], capture_output=True, text=True).stdout.strip()
-    static = busybox or pathlib.Path(setup("debian13")) / "usr/bin/busybox"
+    static = busybox or pathlib.Path(guest.setup("debian13")) / "usr/bin/busybox"
     done = subprocess.run([NESTOR, "host", "--", static, "true"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "did not load" in done.stderr, done
 
