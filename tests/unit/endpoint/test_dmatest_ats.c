@@ -84,6 +84,8 @@ static void an_invalidation_hits_its_range_and_pasid_only(void **state)
 		{ 9, VA + 0x1fff, VA + 0x1fff, true },
 		{ 9, 0, VA + 0x1000, true },
 		{ 9, 0, UINT64_MAX, true },
+		{ ENDPOINT_EVERY_PASID, VA + 0x2000, UINT64_MAX, false },
+		{ ENDPOINT_EVERY_PASID, VA + 0x1800, VA + 0x1800, true },
 	};
 	struct dmarig m;
 
