@@ -11,8 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Strict mode by default: every unmap is invalidated at once, the hardest case for us. */
-#define DEFAULT_APPEND "console=ttyS0 panic=-1 panic_on_warn=1 intel_iommu=on,sm_on iommu.strict=1"
+/*
+ * Strict mode by default: every unmap is invalidated at once, the hardest case for us. On a busy
+ * machine QEMU's timer can be late, which Linux takes for a missing one and panics.
+ */
+#define DEFAULT_APPEND                                                                \
+	"console=ttyS0 no_timer_check panic=-1 panic_on_warn=1 intel_iommu=on,sm_on " \
+	"iommu.strict=1"
 
 static const char help[] =
 	"usage: nestor run [OPTION...] [-- QEMU-ARGUMENT...]\n"

@@ -14,7 +14,7 @@ import subprocess
 import guest
 
 NESTOR = os.path.abspath(guest.NESTOR)
-APPEND = "console=ttyS0 panic=-1 panic_on_warn=1 intel_iommu=on,sm_on iommu.strict=1 nestor.job="
+APPEND = "console=ttyS0 no_timer_check panic=-1 panic_on_warn=1 intel_iommu=on,sm_on iommu.strict=1 nestor.job="
 
 
 def qemu(job, *more, iommu="", port=False, disk="fd=nestor:0"):

@@ -339,6 +339,7 @@ void sanitizer_report_stale(struct sanitizer *s, const struct dma_request_id *id
 		[SANITIZER_IOTLB] = "IOTLB entry",
 		[SANITIZER_PAGING_STRUCTURE] = "paging structure",
 		[SANITIZER_DEVICE_TLB] = "device TLB entry",
+		[SANITIZER_CONTEXT] = "context descriptor",
 	};
 	uint64_t nth = atomic_fetch_add(&s->stale_hits, 1) + 1;
 

@@ -82,6 +82,7 @@ enum sanitizer_cache {
 	SANITIZER_IOTLB,
 	SANITIZER_PAGING_STRUCTURE,
 	SANITIZER_DEVICE_TLB,
+	SANITIZER_CONTEXT, /* what says where the first stage's tables are */
 };
 
 /* @cache answered with @cached; the tables say @now. */

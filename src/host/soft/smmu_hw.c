@@ -8,7 +8,6 @@
 
 #include "base/alloc.h"
 #include "endpoint/endpoint.h"
-#include "host/soft/dma_report.h"
 #include "spec/smmu_caps.h"
 
 #include <errno.h>
@@ -16,8 +15,7 @@
 
 enum { TLB_CAPACITY = 65536, QUEUE_LG2 = 19, LARGEST_PAGE_LG2 = 30 };
 
-int smmu_hw_create(const struct nst_soft_config *config, const struct smmu_hw_ops *ops,
-		   void *opaque, struct smmu_hw **out)
+int smmu_hw_create(const struct smmu_hw_setup *config, struct smmu_hw **out)
 {
 	struct smmu_hw *hw = alloc_object(struct smmu_hw);
 	int ret;
@@ -30,10 +28,7 @@ int smmu_hw_create(const struct nst_soft_config *config, const struct smmu_hw_op
 		free(hw);
 		return ret;
 	}
-	hw->log = config->log;
-	hw->check = config->check;
-	hw->ops = ops;
-	hw->opaque = opaque;
+	hw->config = *config;
 	rwlock_init(&hw->dma_lock);
 	mutex_init(&hw->cache_lock);
 	*out = hw;
@@ -368,6 +363,8 @@ static bool use_translated(struct smmu_hw *hw, const struct smmu_access *a,
 static void check_translated(struct smmu_hw *hw, const struct smmu_access *translated,
 			     uint64_t untranslated) REQUIRES_SHARED(hw->dma_lock)
 {
+	const struct sanitizer_domain *domain =
+		&map_of(hw->streams[translated->sid], translated)->domain;
 	struct smmu_access a = *translated;
 	struct smmu_translation now = { 0 };
 	struct smmu_fault fault = { 0 };
@@ -377,25 +374,45 @@ static void check_translated(struct smmu_hw *hw, const struct smmu_access *trans
 	a.peek = true;
 	if (translate(hw, &a, &now, &fault) && now.host == used)
 		return;
-	dma_report_stale(hw->log, atomic_fetch_add(&hw->stale_hits, 1) + 1,
-			 &(struct dma_request_id){ a.sid, a.ssv ? a.ssid : NST_NO_PASID, a.address,
-						   a.write },
-			 "device TLB entry", (struct dma_outcome){ 0, used },
-			 (struct dma_outcome){ fault.type, now.host });
+	sanitizer_report_stale(hw->config.sanitizer,
+			       &(struct dma_request_id){ a.sid, a.ssv ? a.ssid : NST_NO_PASID,
+							 a.address, a.write },
+			       domain, SANITIZER_DEVICE_TLB, (struct dma_outcome){ 0, used },
+			       (struct dma_outcome){ fault.type, now.host });
 }
 
-/* Out of the locks: @fault goes to the log and, if it has one, its event to the driver part. */
+/* What there is to say of a refused access, while entries cannot change. */
+static void describe(struct smmu_hw *hw, const struct smmu_access *a, struct smmu_fault *fault)
+	REQUIRES_SHARED(hw->dma_lock)
+{
+	const struct smmu_stream *stream = hw->streams[a->sid];
+	const struct smmu_hw_map *map = stream ? map_of(stream, a) : NULL;
+	bool two_stages = stream && stream->ste.config == SMMU_HW_NESTED;
+
+	fault->report.reason = fault->type;
+	if (!map && stream && !a->ssv)
+		map = &stream->ste.map;
+	if (!map || !map->domain.hwpt.serial)
+		return;
+	fault->report.attached = true;
+	fault->report.domain = map->domain;
+	fault->report.unmapped = fault->type == SMMU_F_TRANSLATION && fault->s2 == two_stages;
+	fault->report.ioas_addr = two_stages ? fault->ipa : a->address;
+}
+
+/* Out of the locks: @fault goes to the sanitizer and, if it has one, its event to the driver part.
+ */
 static void report(struct smmu_hw *hw, const struct smmu_access *a, const struct smmu_fault *fault)
 {
 	struct dma_request_id id = { a->sid, a->ssv ? a->ssid : NST_NO_PASID, a->address,
 				     a->write };
 	struct smmu_event event;
 
-	dma_report_fault(hw->log, atomic_fetch_add(&hw->faults, 1) + 1, &id, fault->type);
-	if (fault->silent || !hw->ops->event)
+	sanitizer_report_fault(hw->config.sanitizer, &id, &fault->report);
+	if (fault->silent || !hw->config.ops->event)
 		return;
 	event = smmu_make_event(a, fault);
-	hw->ops->event(hw->opaque, a->sid, &event);
+	hw->config.ops->event(hw->config.opaque, a->sid, &event);
 }
 
 static struct smmu_access make_access(nst_rid sid, uint64_t address, uint32_t pasid, bool write,
@@ -424,8 +441,10 @@ static size_t access_page(struct smmu_hw *hw, const struct smmu_access *a,
 
 	rwlock_read(&hw->dma_lock);
 	ok = req->translated ? use_translated(hw, a, &t, fault) : translate(hw, a, &t, fault);
-	if (ok && req->translated && hw->check)
+	if (ok && req->translated && hw->config.check)
 		check_translated(hw, a, untranslated);
+	if (!ok)
+		describe(hw, a, fault);
 	chunk = ok ? MIN(chunk, t.left) : 0;
 	if (ok && a->write)
 		memcpy(t.host, buf, chunk);
@@ -516,6 +535,8 @@ int smmu_hw_translate(struct smmu_hw *hw, nst_rid sid, const struct endpoint_ats
 
 	rwlock_read(&hw->dma_lock);
 	allowed = ats_allowed(hw, &a, &fault);
+	if (!allowed)
+		describe(hw, &a, &fault);
 	ok = allowed && answer(hw, &a, req->write, &made, &fault);
 	rwlock_read_end(&hw->dma_lock);
 	if (!allowed)
@@ -532,6 +553,4 @@ void smmu_hw_get_stats(struct smmu_hw *hw, struct nst_soft_stats *stats)
 	stats->iotlb_hits = atomic_load(&hw->hits);
 	stats->iotlb_misses = atomic_load(&hw->misses);
 	stats->s1_walks = atomic_load(&hw->s1_walks);
-	stats->faults = atomic_load(&hw->faults);
-	stats->stale_hits = atomic_load(&hw->stale_hits);
 }

@@ -26,6 +26,7 @@
 
 #include "base/lock.h"
 #include "base/range_map.h"
+#include "host/soft/sanitizer.h"
 #include "host/soft/vtd_dirty.h"
 #include "spec/smmu_cmds.h"
 #include "spec/smmu_events.h"
@@ -44,15 +45,16 @@ enum smmu_hw_config {
 
 /* Where addresses end: a map that stays the caller's. */
 struct smmu_hw_map {
-	const struct range_map *s2; /* changed only between smmu_hw_map_begin() and _end();
-				     * ranges of whole 4 KiB pages if SMMU_HW_NESTED */
-	struct vtd_dirty *dirty;    /* of s2, or NULL; changed like it; not if SMMU_HW_NESTED */
+	struct sanitizer_domain domain; /* for reports, also of an SMMU_HW_ABORT */
+	const struct range_map *s2;	/* changed only between smmu_hw_map_begin() and _end();
+					 * ranges of whole 4 KiB pages if SMMU_HW_NESTED */
+	struct vtd_dirty *dirty;	/* of s2, or NULL; changed like it; not if SMMU_HW_NESTED */
 };
 
 /* What a stream table entry says: SMMUv3 IHI0070G.b s5.2 Stream Table Entry. */
 struct smmu_hw_ste {
 	enum smmu_hw_config config;
-	struct smmu_hw_map map; /* unless SMMU_HW_ABORT */
+	struct smmu_hw_map map; /* of SMMU_HW_ABORT only the domain */
 	bool ats;		/* EATS: translation requests and translated requests */
 	/* SMMU_HW_NESTED only */
 	uint16_t vmid;	/* tags the caches; one per second stage */
@@ -71,10 +73,22 @@ struct smmu_hw_ops {
 			       nst_iova iova, nst_iova last);
 };
 
-/* @ops and @opaque stay the caller's; functions may be NULL. -ENOMEM. */
-NST_MUST_CHECK int smmu_hw_create(const struct nst_soft_config *config,
-				  const struct smmu_hw_ops *ops, void *opaque,
-				  struct smmu_hw **out);
+/*
+ * struct smmu_hw_setup - what a unit is made with.
+ * @check: see nst_soft_config.
+ * @sanitizer: takes the reports; stays the caller's.
+ * @ops, @opaque: stay the caller's; functions may be NULL.
+ */
+struct smmu_hw_setup {
+	const struct nst_log *log;
+	bool check;
+	struct sanitizer *sanitizer;
+	const struct smmu_hw_ops *ops;
+	void *opaque;
+};
+
+/* -ENOMEM */
+NST_MUST_CHECK int smmu_hw_create(const struct smmu_hw_setup *config, struct smmu_hw **out);
 void smmu_hw_destroy(struct smmu_hw *hw);
 
 /* Identification registers of this unit: the model is fixed. */
@@ -102,10 +116,12 @@ NST_MUST_CHECK int smmu_hw_set_ssid(struct smmu_hw *hw, nst_rid sid, uint32_t ss
 
 /*
  * A command of the host's queue, done when it returns: SID and VMID are the host's, the
- * driver has put them in place of a guest's. CMD_SYNC does nothing.
+ * driver has put them in place of a guest's. CMD_SYNC does nothing. @of: what reports call
+ * the guest it came from, all zero for none.
  * Errors: -EINVAL, where the command queue would stop with CERROR_ILL.
  */
-NST_MUST_CHECK int smmu_hw_command(struct smmu_hw *hw, const struct smmu_cmd *cmd);
+NST_MUST_CHECK int smmu_hw_command(struct smmu_hw *hw, struct sanitizer_object of,
+				   const struct smmu_cmd *cmd);
 
 /*
  * Around every change of a map that an entry may point to. _end() empties the TLB if
@@ -117,7 +133,7 @@ void smmu_hw_map_end(struct smmu_hw *hw, bool flush);
 /*
  * One DMA request of any size, @req->translated too: such an address is one of this
  * process, and is used only where it lies in the maps of the stream, with their rights.
- * 0 or -EFAULT (counted as a fault, reason logged, event given out if there is one).
+ * 0 or -EFAULT (reported by the sanitizer, event given out if there is one).
  */
 struct endpoint_dma_request;
 NST_MUST_CHECK int smmu_hw_dma(struct smmu_hw *hw, nst_rid sid,
@@ -133,7 +149,7 @@ NST_MUST_CHECK int smmu_hw_translate(struct smmu_hw *hw, nst_rid sid,
 				     const struct endpoint_ats_request *req,
 				     struct endpoint_ats_reply *reply);
 
-/* Fills the counters that the unit keeps: dma_*, iotlb_*, s1_walks, faults, stale_hits. */
+/* Fills the counters that the unit keeps: dma_*_bytes, iotlb_*, s1_walks. */
 void smmu_hw_get_stats(struct smmu_hw *hw, struct nst_soft_stats *stats);
 
 /* See nst_soft_drop_invalidation(): the next CMD_TLBI_NH_* or _NSNH_ALL. */

@@ -119,14 +119,29 @@ static bool lose_this_one(struct smmu_hw *hw)
 		return false;
 	if (!atomic_compare_exchange_strong(&hw->drop_after, &after, 0))
 		return false;
-	log_warn(hw->log, "soft: one invalidation is lost on purpose");
+	log_warn(hw->config.log, "soft: one invalidation is lost on purpose");
 	return true;
 }
 
-static int run_stage1_tlbi(struct smmu_hw *hw, enum smmu_opcode op, const uint64_t qw[2])
+static void remember(struct smmu_hw *hw, struct sanitizer_object of, uint32_t asid,
+		     const struct scope *scope)
+{
+	struct sanitizer_invalidation inv = { .of = of,
+					      .asid = asid,
+					      .start = scope->first,
+					      .last = scope->last | (PAGE_SIZE_4K - 1),
+					      .leaf = scope->leaf };
+
+	if (of.serial)
+		sanitizer_invalidated(hw->config.sanitizer, &inv);
+}
+
+static int run_stage1_tlbi(struct smmu_hw *hw, struct sanitizer_object of, enum smmu_opcode op,
+			   const uint64_t qw[2])
 {
 	const uint16_t vmid = FIELD_GET(SMMU_TLBI_0_VMID, qw[0]);
 	const uint16_t asid = FIELD_GET(SMMU_TLBI_0_ASID, qw[0]);
+	const bool by_asid = op == SMMU_CMD_TLBI_NH_ASID || op == SMMU_CMD_TLBI_NH_VA;
 	struct scope scope = { .last = UINT64_MAX };
 	int err = 0;
 
@@ -144,6 +159,7 @@ static int run_stage1_tlbi(struct smmu_hw *hw, enum smmu_opcode op, const uint64
 	else
 		flush_vaa(hw, vmid, &scope);
 	rwlock_write_end(&hw->dma_lock);
+	remember(hw, of, by_asid ? asid : SANITIZER_ANY_ASID, &scope);
 	return 0;
 }
 
@@ -194,18 +210,18 @@ static int run_atc_inv(struct smmu_hw *hw, const uint64_t qw[2])
 
 	if (size > SMMU_ATC_SIZE_ALL)
 		return -EINVAL;
-	if (sid >= ARRAY_SIZE(hw->streams) || !hw->ops->ats_invalidate)
+	if (sid >= ARRAY_SIZE(hw->streams) || !hw->config.ops->ats_invalidate)
 		return 0;
 	below = size == SMMU_ATC_SIZE_ALL ? UINT64_MAX : (PAGE_SIZE_4K << size) - 1;
-	hw->ops->ats_invalidate(hw->opaque, (nst_rid)sid,
-				ssv ? FIELD_GET(SMMU_ATC_0_SSID, qw[0]) : NST_NO_PASID,
-				ssv && (qw[0] & SMMU_ATC_0_GLOBAL),
-				(nst_iova){ qw[1] & SMMU_ATC_1_ADDRESS & ~below },
-				(nst_iova){ (qw[1] & SMMU_ATC_1_ADDRESS) | below });
+	hw->config.ops->ats_invalidate(hw->config.opaque, (nst_rid)sid,
+				       ssv ? FIELD_GET(SMMU_ATC_0_SSID, qw[0]) : NST_NO_PASID,
+				       ssv && (qw[0] & SMMU_ATC_0_GLOBAL),
+				       (nst_iova){ qw[1] & SMMU_ATC_1_ADDRESS & ~below },
+				       (nst_iova){ (qw[1] & SMMU_ATC_1_ADDRESS) | below });
 	return 0;
 }
 
-int smmu_hw_command(struct smmu_hw *hw, const struct smmu_cmd *cmd)
+int smmu_hw_command(struct smmu_hw *hw, struct sanitizer_object of, const struct smmu_cmd *cmd)
 {
 	const uint64_t qw[2] = { le64_get(cmd->qw[0]), le64_get(cmd->qw[1]) };
 	const uint64_t sid = FIELD_GET(SMMU_CFGI_0_SID, qw[0]);
@@ -224,7 +240,7 @@ int smmu_hw_command(struct smmu_hw *hw, const struct smmu_cmd *cmd)
 	case SMMU_CMD_TLBI_NH_VA:
 	case SMMU_CMD_TLBI_NH_VAA:
 	case SMMU_CMD_TLBI_NSNH_ALL:
-		return run_stage1_tlbi(hw, op, qw);
+		return run_stage1_tlbi(hw, of, op, qw);
 	case SMMU_CMD_TLBI_S12_VMALL:
 		return run_s12_vmall(hw, FIELD_GET(SMMU_TLBI_0_VMID, qw[0]));
 	case SMMU_CMD_TLBI_S2_IPA: /* s4.4.3.1: entries of both stages may stay, no others are kept

@@ -44,6 +44,7 @@ struct smmu_fault {
 	enum smmu_event_class cls;
 	bool tt_write; /* F_PERMISSION with CLASS = TT: by an update of a descriptor */
 	uint64_t ipa;
+	struct sanitizer_fault report;
 };
 
 struct smmu_translation {
@@ -105,10 +106,7 @@ struct smmu_stream {
 };
 
 struct smmu_hw {
-	const struct nst_log *log;
-	const struct smmu_hw_ops *ops;
-	void *opaque;
-	bool check;
+	struct smmu_hw_setup config;
 	/* protects streams and what they point to, and the memory behind every translation */
 	struct rwlock dma_lock;
 	struct smmu_stream *streams[1 << SMMU_SID_BITS];
@@ -116,8 +114,7 @@ struct smmu_hw {
 	struct mutex cache_lock;
 	struct iotlb *tlb;
 	/* counters: see struct nst_soft_stats */
-	atomic_uint_fast64_t dma_read_bytes, dma_write_bytes, hits, misses, s1_walks, faults,
-		stale_hits;
+	atomic_uint_fast64_t dma_read_bytes, dma_write_bytes, hits, misses, s1_walks;
 	/* test hook: 1 + the write count after which one invalidation is lost; 0 = none */
 	atomic_uint_fast64_t drop_after;
 };

@@ -11,8 +11,6 @@
  */
 #include "host/soft/smmu_hw_impl.h"
 
-#include "host/soft/dma_report.h"
-
 #include <string.h>
 
 static const uint8_t leaf_sizes[SMMU_TLB_LEAF_SIZES] = { 12, 14, 16, 21, 25, 29, 30 };
@@ -326,25 +324,28 @@ static void check_use(struct smmu_hw *hw, struct smmu_stream *stream, const stru
 	struct smmu_fault now_fault = { 0 };
 	struct arm_s1_leaf leaf = { 0 };
 	struct smmu_access peek = *a;
-	const char *cache = NULL;
+	struct sanitizer_domain domain = stream->ste.map.domain;
+	enum sanitizer_cache cache;
 
 	peek.peek = true;
 	translate_from_memory(hw, stream, &peek, &now_context, &leaf, &now, &now_fault);
 	if (fault->type ? now_fault.type : !now_fault.type && now.host == t->host)
 		return;
 	if (from->hit)
-		cache = "TLB entry";
+		cache = SANITIZER_IOTLB;
 	else if (from->config_cached &&
 		 memcmp(from->context.words, now_context.words, sizeof(now_context.words)))
-		cache = "context descriptor";
+		cache = SANITIZER_CONTEXT;
 	else if (from->below_top && !passed(&leaf, &from->start, !fault->type))
-		cache = "paging structure";
-	if (cache)
-		dma_report_stale(hw->log, atomic_fetch_add(&hw->stale_hits, 1) + 1,
-				 &(struct dma_request_id){ a->sid, a->ssv ? a->ssid : NST_NO_PASID,
-							   a->address, a->write },
-				 cache, (struct dma_outcome){ fault->type, t->host },
-				 (struct dma_outcome){ now_fault.type, now.host });
+		cache = SANITIZER_PAGING_STRUCTURE;
+	else
+		return;
+	domain.asid = from->context.asid;
+	sanitizer_report_stale(hw->config.sanitizer,
+			       &(struct dma_request_id){ a->sid, a->ssv ? a->ssid : NST_NO_PASID,
+							 a->address, a->write },
+			       &domain, cache, (struct dma_outcome){ fault->type, t->host },
+			       (struct dma_outcome){ now_fault.type, now.host });
 }
 
 bool smmu_translate_nested(struct smmu_hw *hw, struct smmu_stream *stream,
@@ -358,7 +359,7 @@ bool smmu_translate_nested(struct smmu_hw *hw, struct smmu_stream *stream,
 	if (a->peek)
 		return translate_from_memory(hw, stream, a, &from.context, &leaf, t, fault);
 	ok = translate(hw, stream, a, &from, t, fault);
-	if (hw->check && (from.config_cached || from.hit || from.below_top))
+	if (hw->config.check && (from.config_cached || from.hit || from.below_top))
 		check_use(hw, stream, a, &from, fault, t);
 	return ok;
 }

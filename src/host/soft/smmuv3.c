@@ -89,7 +89,7 @@ static int smmuv3_paging_init(const struct soft_device *dev, uint32_t flags,
 /* Commands of the driver's own are always legal. */
 static void issue(struct soft_smmuv3 *smmu, struct smmu_cmd cmd)
 {
-	if (smmu_hw_command(smmu->hw, &cmd))
+	if (smmu_hw_command(smmu->hw, (struct sanitizer_object){ 0 }, &cmd))
 		log_error(smmu->iommu.log, "soft: the unit refuses a command of its driver");
 }
 
@@ -178,21 +178,24 @@ static bool ssids_in_use(const struct soft_bound *bound)
 	return false;
 }
 
-static struct smmu_hw_map make_map(struct soft_hwpt_paging *paging)
+/* What @hwpt leads to. */
+static struct smmu_hw_map make_map(struct soft_hwpt *hwpt)
 {
+	struct soft_hwpt_paging *paging = soft_hwpt_to_paging(hwpt);
+
 	return (struct smmu_hw_map){
+		.domain = soft_hwpt_name(hwpt),
 		.s2 = &paging->ioas->areas,
 		.dirty = paging->dirty_tracking ? &paging->dirty : NULL,
 	};
 }
 
-static struct smmu_hw_ste make_nested_ste(const struct soft_hwpt_nested *nested)
+static struct smmu_hw_ste make_nested_ste(struct soft_hwpt_nested *nested)
 {
-	struct smmu_hw_ste ste = { .config = SMMU_HW_ABORT };
+	struct smmu_hw_ste ste = { .config = SMMU_HW_ABORT, .map = make_map(&nested->hwpt) };
 
 	if (config_of(nested) == SMMU_STE_ABORT)
 		return ste;
-	ste.map = make_map(nested->parent);
 	ste.vmid = (uint16_t)nested->parent->hwpt.tag;
 	ste.ats = FIELD_GET(SMMU_STE_1_EATS, le64_get(nested->ste[1])) == SMMU_EATS_FULL;
 	if (config_of(nested) == SMMU_STE_BYPASS) {
@@ -242,7 +245,7 @@ static int attach_paging(struct soft_bound *bound, struct soft_hwpt_paging *pagi
 	struct soft_smmuv3 *smmu = smmuv3_of(bound->dev);
 	struct smmu_hw_ste ste = {
 		.config = paging->nest_parent ? SMMU_HW_BYPASS : SMMU_HW_PAGING,
-		.map = make_map(paging),
+		.map = make_map(&paging->hwpt),
 		.vmid = paging->nest_parent ? (uint16_t)paging->hwpt.tag : 0,
 		.ats = bound->dev->has_ats,
 	};
@@ -272,7 +275,7 @@ static int attach_ssid(struct soft_bound *bound, uint32_t ssid, struct soft_hwpt
 						   soft_hwpt_to_paging(a->hwpt)->nest_parent))
 			return -EINVAL;
 	}
-	map = make_map(soft_hwpt_to_paging(hwpt));
+	map = make_map(hwpt);
 	return smmu_hw_set_ssid(smmuv3_of(bound->dev)->hw, bound->dev->rid, ssid, &map);
 }
 
@@ -370,7 +373,8 @@ static int give_commands(struct soft_viommu *viommu, struct smmu_cmd *cmds, uint
 		if (*done < count && *done - given < batch)
 			continue;
 		for (; given < *done; given++)
-			if (smmu_hw_command(to_smmuv3(iommu)->hw, &cmds[given]))
+			if (smmu_hw_command(to_smmuv3(iommu)->hw, soft_object_name(&viommu->obj),
+					    &cmds[given]))
 				return -EIO;
 	}
 	return 0;
@@ -534,11 +538,16 @@ int soft_smmuv3_create(const struct nst_soft_config *config, struct soft_host *h
 	static const struct smmu_hw_ops hw_ops = { .event = on_event,
 						   .ats_invalidate = on_ats_invalidate };
 	struct soft_smmuv3 *smmu = alloc_object(struct soft_smmuv3);
+	struct smmu_hw_setup hw = { .log = config->log,
+				    .check = config->check,
+				    .sanitizer = host->sanitizer,
+				    .ops = &hw_ops,
+				    .opaque = smmu };
 	int err;
 
 	if (!smmu)
 		return -ENOMEM;
-	err = smmu_hw_create(config, &hw_ops, smmu, &smmu->hw);
+	err = smmu_hw_create(&hw, &smmu->hw);
 	if (err) {
 		free(smmu);
 		return err;

@@ -11,6 +11,8 @@ static void take_warning(void *opaque, enum nst_log_level level, const char *mes
 {
 	struct rig *rig = opaque;
 
+	if (!strncmp(message, "check:  ", 8)) /* details of the report before */
+		return;
 	rig->warnings++;
 	snprintf(rig->last_warning, sizeof(rig->last_warning), "%s", message);
 	if (!strncmp(message, "check", 5))
@@ -49,15 +51,20 @@ static const struct smmu_hw_ops ops = { .event = take_event, .ats_invalidate = t
 static int make_rig(void **state, bool check)
 {
 	struct nst_soft_config config = { .check = check };
+	struct smmu_hw_setup hw_config = { .check = check, .ops = &ops };
 	struct rig *rig = calloc(1, sizeof(*rig));
 
 	if (!rig)
 		return -1;
 	rig->log = (struct nst_log){ take_warning, rig, NST_LOG_WARN };
-	config.log = &rig->log;
+	config.log = hw_config.log = &rig->log;
+	if (sanitizer_create(&config, &rig->sanitizer))
+		return -1;
+	hw_config.sanitizer = rig->sanitizer;
+	hw_config.opaque = rig;
 	rig->ram = mmap(NULL, RIG_RAM_SIZE, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (rig->ram == MAP_FAILED || smmu_hw_create(&config, &ops, rig, &rig->hw))
+	if (rig->ram == MAP_FAILED || smmu_hw_create(&hw_config, &rig->hw))
 		return -1;
 	rig->next_table = RIG_TABLES;
 	rig->granule_kb = 4;
@@ -65,7 +72,8 @@ static int make_rig(void **state, bool check)
 	rig_add_s2(rig, 0, RIG_RAM_SIZE, rig->ram, RANGE_READ | RANGE_WRITE);
 	rig_make_cd(rig, rig->cd, RIG_ASID);
 	rig_write_cd(rig, RIG_CDS, rig->cd);
-	rig->ste = (struct smmu_hw_ste){ .config = SMMU_HW_NESTED, .map = { .s2 = &rig->s2 },
+	rig->ste = (struct smmu_hw_ste){ .config = SMMU_HW_NESTED,
+					 .map = { .domain.hwpt = { 1, 1 }, .s2 = &rig->s2 },
 					 .vmid = RIG_VMID };
 	rig_make_s1(rig->ste.s1, RIG_CDS, 0, 0, 0);
 	rig_set_ste(rig, RIG_SID, &rig->ste);
@@ -88,6 +96,7 @@ int rig_teardown(void **state)
 	struct rig *rig = *state;
 
 	smmu_hw_destroy(rig->hw);
+	sanitizer_destroy(rig->sanitizer);
 	range_map_fini(&rig->s2);
 	munmap(rig->ram, RIG_RAM_SIZE);
 	free(rig);
@@ -188,7 +197,7 @@ int rig_command(struct rig *rig, uint64_t qw0, uint64_t qw1)
 {
 	struct smmu_cmd cmd = { { le64_make(qw0), le64_make(qw1) } };
 
-	return smmu_hw_command(rig->hw, &cmd);
+	return smmu_hw_command(rig->hw, (struct sanitizer_object){ 0 }, &cmd);
 }
 
 void rig_tlbi_all(struct rig *rig)
@@ -198,9 +207,10 @@ void rig_tlbi_all(struct rig *rig)
 
 void rig_tlbi_va(struct rig *rig, uint64_t va, bool leaf)
 {
-	assert_int_equal(rig_command(rig, 0x12 | (uint64_t)RIG_VMID << 32 |
-						  (uint64_t)RIG_ASID << 48,
-				     (va & -4096ULL) | leaf), 0);
+	assert_int_equal(rig_command(rig,
+				     0x12 | (uint64_t)RIG_VMID << 32 | (uint64_t)RIG_ASID << 48,
+				     (va & -4096ULL) | leaf),
+			 0);
 }
 
 void rig_cfgi_cd_all(struct rig *rig)
@@ -231,7 +241,11 @@ int rig_dma_as(struct rig *rig, nst_rid sid, uint32_t pasid, bool write, uint64_
 	       size_t size)
 {
 	struct endpoint_dma_request req = {
-		.iova = { va }, .pasid = pasid, .write = write, .buf = buf, .size = size,
+		.iova = { va },
+		.pasid = pasid,
+		.write = write,
+		.buf = buf,
+		.size = size,
 	};
 
 	return smmu_hw_dma(rig->hw, sid, &req);
@@ -279,5 +293,6 @@ struct nst_soft_stats rig_stats(struct rig *rig)
 	struct nst_soft_stats stats = { 0 };
 
 	smmu_hw_get_stats(rig->hw, &stats);
+	sanitizer_get_stats(rig->sanitizer, &stats);
 	return stats;
 }

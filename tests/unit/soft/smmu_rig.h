@@ -17,11 +17,11 @@
 #include <nestor/log.h>
 #include <nestor/soft_host.h>
 
-enum { RIG_SID = 0x0120, RIG_VMID = 7, RIG_ASID = 0x51 };	/* 01:04.0 */
+enum { RIG_SID = 0x0120, RIG_VMID = 7, RIG_ASID = 0x51 }; /* 01:04.0 */
 #define RIG_RAM_SIZE (3ULL << 30)	/* of which only what is touched takes memory */
 #define RIG_TABLES (16ULL << 20)	/* IPA from where the rig takes tables */
 #define RIG_CDS (8ULL << 20)		/* of context descriptors; the rig's own is the first */
-#define RIG_UPPER 0xffff000000000000ULL	/* the first address of the upper half */
+#define RIG_UPPER 0xffff000000000000ULL /* the first address of the upper half */
 
 /* Bits of descriptors, as numbers of their own. */
 enum { D_VALID = 1, D_TABLE = 2, D_USER = 1 << 6, D_RO = 1 << 7, D_AF = 1 << 10, D_NG = 1 << 11 };
@@ -44,20 +44,26 @@ enum { D_RW = D_USER | D_AF | D_NG, D_READ = D_RW | D_RO };
 
 struct rig {
 	struct smmu_hw *hw;
+	struct sanitizer *sanitizer;
 	struct range_map s2;
 	uint8_t *ram;
 	uint64_t next_table;
 	unsigned int granule_kb;
-	struct smmu_hw_ste ste;	/* of RIG_SID: nested */
-	uint64_t cd[8];		/* at RIG_CDS: 48 bits in both halves, RIG_ASID */
-	struct smmu_event event;	/* the last */
+	struct smmu_hw_ste ste;	 /* of RIG_SID: nested */
+	uint64_t cd[8];		 /* at RIG_CDS: 48 bits in both halves, RIG_ASID */
+	struct smmu_event event; /* the last */
 	nst_rid event_sid;
 	unsigned int num_events;
-	struct { nst_rid sid; uint32_t pasid; bool global; uint64_t first, last; } ats;
+	struct {
+		nst_rid sid;
+		uint32_t pasid;
+		bool global;
+		uint64_t first, last;
+	} ats;
 	unsigned int num_ats;
 	struct nst_log log;
 	unsigned int warnings;
-	char last_warning[512], last_check[512];	/* the second: of the sanitizer */
+	char last_warning[512], last_check[512]; /* the second: of the sanitizer */
 };
 
 /* cmocka fixtures: *state is a struct rig, in check mode for the second. */
@@ -86,11 +92,11 @@ void rig_make_s1(uint64_t s1[2], uint64_t context_ptr, unsigned int fmt, unsigne
 		 unsigned int dss);
 
 int rig_command(struct rig *rig, uint64_t qw0, uint64_t qw1);
-void rig_tlbi_all(struct rig *rig);		/* NSNH_ALL */
-void rig_tlbi_va(struct rig *rig, uint64_t va, bool leaf);	/* NH_VA of RIG_ASID */
+void rig_tlbi_all(struct rig *rig);			   /* NSNH_ALL */
+void rig_tlbi_va(struct rig *rig, uint64_t va, bool leaf); /* NH_VA of RIG_ASID */
 void rig_cfgi_cd_all(struct rig *rig);
 
-void rig_clear_s2(struct rig *rig);	/* flushed */
+void rig_clear_s2(struct rig *rig); /* flushed */
 void rig_add_s2(struct rig *rig, uint64_t ipa, uint64_t size, void *host, unsigned int perm);
 
 int rig_dma_as(struct rig *rig, nst_rid sid, uint32_t pasid, bool write, uint64_t va, void *buf,

@@ -471,7 +471,7 @@ static void identification(void **state)
 static void refused_memory_at_creation(void **state)
 {
 	static const struct smmu_hw_ops ops = { 0 };
-	const struct nst_soft_config config = { 0 };
+	const struct smmu_hw_setup setup = { .ops = &ops };
 	struct smmu_hw *hw = NULL;
 	unsigned int n;
 
@@ -480,7 +480,7 @@ static void refused_memory_at_creation(void **state)
 		int ret;
 
 		alloc_fail_nth(n);
-		ret = smmu_hw_create(&config, &ops, NULL, &hw);
+		ret = smmu_hw_create(&setup, &hw);
 		if (!ret)
 			break;
 		assert_int_equal(ret, -ENOMEM);

@@ -66,7 +66,7 @@ static void the_report_names_who_and_where(void **state)
 	rig_map(rig, 0x1000, 0x6000, 3, D_RW);
 	assert_int_equal(rig_dma_as(rig, 0x1234, 77, false, 0x1238, &word, 8), 0);
 	assert_int_equal(rig->warnings, 1);
-	assert_non_null(strstr(rig->last_check, "stale TLB entry"));
+	assert_non_null(strstr(rig->last_check, "stale IOTLB entry"));
 	assert_non_null(strstr(rig->last_check, "12:06.4 PASID 77 read iova 0x1238"));
 	snprintf(target, sizeof(target), "says host %p", (void *)&rig->ram[0x5238]);
 	assert_non_null(strstr(rig->last_check, target));
@@ -131,7 +131,7 @@ static void a_walk_from_a_stale_table_is_reported(void **state)
 	/* it is in the TLB now: from here on it is a stale entry */
 	assert_int_equal(rig_read(rig, 0x2000), 6);
 	expect_stale(rig, 2);
-	assert_non_null(strstr(rig->last_check, "stale TLB entry"));
+	assert_non_null(strstr(rig->last_check, "stale IOTLB entry"));
 	rig_tlbi_va(rig, 0x1000, false);
 	rig_tlbi_va(rig, 0x2000, false);
 	assert_int_equal(rig_read(rig, 0x2000), RIG_FAULT);

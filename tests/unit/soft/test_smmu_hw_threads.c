@@ -39,10 +39,14 @@ static const struct smmu_hw_ops ops = { .event = count_event };
 
 static int setup_checked(void **state, bool check)
 {
-	const struct nst_soft_config config = { .check = check };
+	struct smmu_hw_setup unit = { .check = check, .ops = &ops };
 	struct threads *t = test_calloc(1, sizeof(*t));
 
-	if (rig_setup((void **)&t->rig) || smmu_hw_create(&config, &ops, t, &t->own))
+	if (rig_setup((void **)&t->rig))
+		return -1;
+	unit.sanitizer = t->rig->sanitizer;
+	unit.opaque = t;
+	if (smmu_hw_create(&unit, &t->own))
 		return -1;
 	t->of_rig = t->rig->hw;
 	t->rig->hw = t->own;
