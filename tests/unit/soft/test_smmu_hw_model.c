@@ -312,13 +312,13 @@ static void random_dma_agrees_with_the_model(void **state)
 
 	assert_int_equal(rig_setup((void **)&other), 0);
 	m.other_ram = other->ram;
-	for (int world = 0; world < 90; world++) {
+	for (int world = 0; world < 40; world++) {
 		make_s2(&m);
 		make_context(&m);
 		make_tables(&m);
-		for (int n = 0; n < 150; n++) {
+		for (int n = 0; n < 100; n++) {
 			uint64_t va = random_va(&m);
-			size_t size = pick(&m, 8) ? 1 + pick(&m, 128) : 1 + pick(&m, BIGGEST);
+			size_t size = pick(&m, 16) ? 1 + pick(&m, 128) : 1 + pick(&m, BIGGEST);
 
 			if (va + size < va)
 				continue;
