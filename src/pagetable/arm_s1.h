@@ -98,7 +98,7 @@ struct arm_s1_request {
 	unsigned int granule_lg2;
 	bool write;
 	bool privileged;
-	bool ha, hd; /* set AF; make clean pages dirty (needs @ha) */
+	bool ha, hd; /* set AF; make clean pages dirty, for which @ha is needed */
 	bool affd;   /* without @ha: AF counts as set */
 	bool had;    /* APTable is ignored */
 	bool pan;    /* privileged requests may not touch what is open to others */

@@ -76,7 +76,7 @@ void smmu_decode_cd(const struct smmu_cd *cd, struct smmu_context *c)
 		.asid = FIELD_GET(SMMU_CD_0_ASID, w0),
 		.aset = w0 & SMMU_CD_0_ASET,
 		.ha = w0 & SMMU_CD_0_HA,
-		.hd = (w0 & SMMU_CD_0_HA) && (w0 & SMMU_CD_0_HD),
+		.hd = w0 & SMMU_CD_0_HD,
 		.affd = w0 & SMMU_CD_0_AFFD,
 		.pan = w0 & SMMU_CD_0_PAN,
 		.record = w0 & SMMU_CD_0_R,

@@ -69,7 +69,7 @@ struct smmu_event smmu_make_event(const struct smmu_access *a, const struct smmu
 		qw[2] = a->address & ~(PAGE_SIZE_4K - 1);
 	if (fields & STAGE) {
 		qw[1] |= make_stage(fault);
-		qw[3] = fault->s2 ? fault->ipa & SMMU_EVENT_3_IPA : 0;
+		qw[3] = fault->ipa & SMMU_EVENT_3_IPA; /* 0 if it was stage 1 */
 	}
 	return (struct smmu_event){ { le64_make(qw[0]), le64_make(qw[1]), le64_make(qw[2]),
 				      le64_make(qw[3]) } };

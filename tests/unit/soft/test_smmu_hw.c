@@ -283,6 +283,24 @@ static void privileged_requests(void **state)
 	}
 }
 
+/* A privileged request fills the caches with a table that takes users' rights away. */
+static void tables_of_privileged_requests(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t *upper = rig_slot(rig, 0x1000, 2);
+
+	rig_make_s1(rig->ste.s1, RIG_CDS, 0, 1, 2);
+	rig_set_ste(rig, RIG_SID, &rig->ste);
+	rig_write_cd(rig, RIG_CDS + 64, rig->cd);
+	rig_map(rig, 0x1000, 0x5000, 3, D_RW);
+	rig_map(rig, 0x2000, 0x5000, 3, D_RW);
+	rig_store(upper, *upper | 1ULL << 61);
+	assert_int_equal(privileged_dma(rig, 1, true, 0x1000), 0);
+	assert_int_equal(rig_read_as(rig, RIG_SID, 1, 0x2000), RIG_FAULT);
+	assert_int_equal(rig_read_as(rig, RIG_SID, 1, 0x1000), RIG_FAULT);
+	assert_int_equal(privileged_dma(rig, 1, true, 0x2000), 0);
+}
+
 static void access_flag_and_dirty_state(void **state)
 {
 	struct rig *rig = *state;
@@ -540,6 +558,7 @@ int main(void)
 		TEST(leaves_of_all_granules),
 		TEST(rights_of_stage_1),
 		TEST(privileged_requests),
+		TEST(tables_of_privileged_requests),
 		TEST(access_flag_and_dirty_state),
 		TEST(tables_in_read_only_memory),
 		TEST(addresses_that_cannot_be),

@@ -278,13 +278,15 @@ static void an_unmapped_page_is_used_until_flushed(void **state)
 	/* and what is not there is not cached: mapping needs no invalidation */
 	rig_map(rig, 0x1000, 0x5000, 3, D_RW);
 	assert_int_equal(rig_read(rig, 0x1000), 5);
-	/* EPD forbids walks, not hits */
-	rig->cd[0] |= C_EPD0;
+	/* EPD forbids walks, not hits, and makes the size of the half say nothing */
+	rig_map(rig, 1ULL << 40, 0x5000, 3, D_RW);
+	assert_int_equal(rig_read(rig, 1ULL << 40), 5);
+	rig->cd[0] += C_EPD0 | (39 - 16);
 	rig_write_cd(rig, RIG_CDS, rig->cd);
 	rig_cfgi_cd_all(rig);
-	assert_int_equal(rig_read(rig, 0x1000), 5);
-	rig_tlbi_va(rig, 0x1000, true);
-	assert_int_equal(rig_read(rig, 0x1000), RIG_FAULT);
+	assert_int_equal(rig_read(rig, 1ULL << 40), 5);
+	rig_tlbi_va(rig, 1ULL << 40, true);
+	assert_int_equal(rig_read(rig, 1ULL << 40), RIG_FAULT);
 }
 
 static void a_large_leaf_is_one_entry(void **state)
