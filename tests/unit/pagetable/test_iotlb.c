@@ -308,6 +308,27 @@ static void neighbours_in_a_bucket_are_told_apart(void **state)
 	iotlb_destroy(tlb);
 }
 
+/* What a free entry was once is not taken for the entry that has that name now. */
+static void free_entries_name_nothing(void **state)
+{
+	struct iotlb_filter f = { .tag_mask = 0, .last = UINT64_MAX, .classes = 1, .flags = 1,
+				  .flags_mask = 3 };
+	struct iotlb *tlb;
+
+	assert_int_equal(iotlb_create(CAPACITY, shifts, CLASSES, LEAVES, &tlb), 0);
+	iotlb_insert(tlb, 7, 0, 0x1000, 1, 1);
+	iotlb_insert(tlb, 8, 0, 0x1000, 2, 1);
+	iotlb_flush_tag(tlb, 7);
+	iotlb_flush_tag(tlb, 8);
+	iotlb_insert(tlb, 7, 0, 0x1000, 3, 2);	/* where tag 8 was */
+	iotlb_flush(tlb, &f);
+	assert_non_null(iotlb_find(tlb, 7, 0, 0x1000));
+	f.flags = 2;
+	iotlb_flush(tlb, &f);
+	assert_int_equal(iotlb_count(tlb), 0);
+	iotlb_destroy(tlb);
+}
+
 static void bad_parameters_and_refused_memory(void **state)
 {
 	static const uint8_t bad_low[] = { 12, 0 }, bad_high[] = { 64 };
@@ -340,6 +361,7 @@ int main(void)
 		cmocka_unit_test(a_full_cache_forgets_the_oldest_first),
 		cmocka_unit_test(one_entry_is_a_cache_too),
 		cmocka_unit_test(neighbours_in_a_bucket_are_told_apart),
+		cmocka_unit_test(free_entries_name_nothing),
 		cmocka_unit_test(bad_parameters_and_refused_memory),
 	};
 
