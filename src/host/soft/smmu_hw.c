@@ -345,6 +345,7 @@ static bool use_translated(struct smmu_hw *hw, const struct smmu_access *a,
 	struct smmu_stream *stream = hw->streams[a->sid];
 	const struct smmu_hw_map *map = stream ? map_of(stream, a) : NULL;
 	const struct mem_range *r;
+	uint64_t offset;
 
 	if (!map)
 		return refuse_silently(fault);
@@ -353,8 +354,12 @@ static bool use_translated(struct smmu_hw *hw, const struct smmu_access *a,
 	r = find_host(stream, map->s2, a->address, a->write);
 	if (!r)
 		return refuse(fault, SMMU_F_TRANSL_FORBIDDEN);
+	offset = a->address - r->hva.v;
+	/* tracking may have begun after the device was told that it may write */
+	if (a->write && map->dirty && map->dirty->enabled)
+		vtd_dirty_mark(map->dirty, r->start + offset);
 	t->host = (uint8_t *)(uintptr_t)a->address;
-	t->left = r->last - r->start - (a->address - r->hva.v);
+	t->left = r->last - r->start - offset;
 	t->left += t->left != UINT64_MAX;
 	return true;
 }
@@ -519,6 +524,9 @@ static bool answer(struct smmu_hw *hw, struct smmu_access *a, bool want_write,
 	lg2 = reply->read ? read.page_lg2 : write.page_lg2;
 	if (reply->write)
 		lg2 = MIN(lg2, write.page_lg2);
+	/* on the bus an address and a size are one number: memory may lie askew to the page */
+	while (lg2 > PAGE_SHIFT_4K && (((uintptr_t)host ^ a->address) & (BIT64(lg2) - 1)))
+		lg2--;
 	reply->size = BIT64(lg2);
 	reply->translated.v = (uintptr_t)host - (a->address & (reply->size - 1));
 	return true;

@@ -49,11 +49,16 @@ static void expect_page(struct rig *rig, uint64_t va, bool write, uint64_t ipa, 
 static void pages_of_a_guest(void **state)
 {
 	struct rig *rig = *state;
+	uint8_t *aligned = rig->ram + (1 << 30) + (-(uintptr_t)rig->ram & ((1 << 30) - 1));
 
 	rig_map(rig, 0x1000, 0x5000, 3, D_RW);
 	rig_map(rig, 0x2000, 0x5000, 3, D_READ);
 	rig_map(rig, 0x3000, 0x5000, 3, D_AF);
 	rig_map(rig, 0x5000, 0x5000, 3, D_USER);
+	/* memory of this process is aligned as stage 2 has it, so that large pages stay large */
+	rig_clear_s2(rig);
+	rig_add_s2(rig, 0, 0x20000000, rig->ram, RANGE_READ | RANGE_WRITE);
+	rig_add_s2(rig, 0x40000000, 0x40000000, aligned, RANGE_READ | RANGE_WRITE);
 	rig_map(rig, 0x40000000, 0x40000000, 2, D_RW);
 	rig_map(rig, 0x80000000, 0x40000000, 1, D_RW);
 	expect_page(rig, 0x1678, true, 0x5000, 4096, 3);
@@ -63,8 +68,8 @@ static void pages_of_a_guest(void **state)
 	expect_page(rig, 0x3678, true, 0, 0, 0);
 	expect_page(rig, 0x4678, true, 0, 0, 0);
 	expect_page(rig, 0x5678, true, 0, 0, 0);
-	expect_page(rig, 0x40123456, true, 0x40000000, 1 << 21, 3);
-	expect_page(rig, 0x80123456, true, 0x40000000, 1 << 30, 3);
+	expect_page(rig, 0x40123456, true, (uint64_t)(aligned - rig->ram), 1 << 21, 3);
+	expect_page(rig, 0x80123456, true, (uint64_t)(aligned - rig->ram), 1 << 30, 3);
 	expect_page(rig, 0x0001000000000000, false, 0, 0, 0);
 	/* no page that is not there is worth a record */
 	assert_int_equal(rig->num_events, 0);
@@ -140,6 +145,17 @@ static void configurations_that_refuse(void **state)
 	assert_int_equal(rig_take_event(rig), 0);
 }
 
+static int translated(struct rig *rig, nst_rid sid, uint32_t pasid, bool write, const void *host,
+		      void *buf, size_t size)
+{
+	struct endpoint_dma_request req = {
+		.iova = { (uintptr_t)host }, .pasid = pasid, .write = write, .translated = true,
+		.buf = buf, .size = size,
+	};
+
+	return smmu_hw_dma(rig->hw, sid, &req);
+}
+
 static void domains_of_the_driver(void **state)
 {
 	struct rig *rig = *state;
@@ -148,17 +164,24 @@ static void domains_of_the_driver(void **state)
 	struct vtd_dirty dirty = { .enabled = true };
 	struct endpoint_ats_reply reply;
 	struct smmu_hw_map map = { .s2 = &rig->s2 };
+	static uint8_t buf[0x2000];
+	uint8_t *ram = rig->ram + (-(uintptr_t)rig->ram & ((1 << 21) - 1));	/* at 2 MiB */
 
 	rig_clear_s2(rig);
-	rig_add_s2(rig, 0x200000, 0x403000, rig->ram + 0x123000, RANGE_READ | RANGE_WRITE);
+	rig_add_s2(rig, 0x200000, 0x403000, ram, RANGE_READ | RANGE_WRITE);
+	/* memory that is not aligned as the addresses are makes the page smaller */
+	rig_add_s2(rig, 0xa00000, 0x403000, ram + 0x408000, RANGE_READ | RANGE_WRITE);
 	rig_add_s2(rig, 0x800, 0x800, rig->ram, RANGE_READ);
 	for (int bypass = 0; bypass < 2; bypass++) {
 		ste.config = bypass ? SMMU_HW_BYPASS : SMMU_HW_PAGING;
 		rig_set_ste(rig, 9, &ste);
 		assert_int_equal(ask_as(rig, 9, NST_NO_PASID, 0x412345, true, &reply), 0);
 		assert_int_equal(reply.size, 1 << 21);
-		assert_int_equal(reply.translated.v, (uintptr_t)rig->ram + 0x323000);
+		assert_int_equal(reply.translated.v, (uintptr_t)ram + 0x200000);
 		assert_true(reply.read && reply.write);
+		assert_int_equal(ask_as(rig, 9, NST_NO_PASID, 0xc12345, true, &reply), 0);
+		assert_int_equal(reply.size, 0x8000);
+		assert_int_equal(reply.translated.v, (uintptr_t)ram + 0x408000 + 0x210000);
 		assert_int_equal(ask_as(rig, 9, NST_NO_PASID, 0x602345, false, &reply), 0);
 		assert_int_equal(reply.size, 4096);
 		assert_true(reply.read && !reply.write);
@@ -179,19 +202,13 @@ static void domains_of_the_driver(void **state)
 	assert_int_equal(ask_as(rig, 9, NST_NO_PASID, 0x412345, true, &reply), 0);
 	assert_true(reply.write && vtd_dirty_is_marked(&dirty, 0x412345));
 	assert_int_equal(reply.size, 4096);
+	assert_int_equal(translated(rig, 9, NST_NO_PASID, true, ram + 0x3000, buf, 0x1001), 0);
+	assert_int_equal(translated(rig, 9, NST_NO_PASID, false, ram + 0x6000, buf, 8), 0);
+	for (uint64_t page = 0; page < 8; page++)
+		assert_int_equal(vtd_dirty_is_marked(&dirty, 0x200000 + (page << 12)),
+				 page == 3 || page == 4);
 	rig_set_ste(rig, 9, NULL);
 	vtd_dirty_fini(&dirty);
-}
-
-static int translated(struct rig *rig, nst_rid sid, uint32_t pasid, bool write, const void *host,
-		      void *buf, size_t size)
-{
-	struct endpoint_dma_request req = {
-		.iova = { (uintptr_t)host }, .pasid = pasid, .write = write, .translated = true,
-		.buf = buf, .size = size,
-	};
-
-	return smmu_hw_dma(rig->hw, sid, &req);
 }
 
 static void translated_requests_reach_what_the_stream_may(void **state)
