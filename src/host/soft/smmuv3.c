@@ -24,6 +24,7 @@
 
 #define STAGE_1_LAST ((1ULL << 48) - 1)
 #define STAGE_2_LAST ((1ULL << 48) - 1)
+#define NUM_SIDS 65536
 #define COMMAND_BATCH 63
 #define QUIRK_MAX_COMMANDS (4U << 20 >> 4) /* what the kernel can allocate in one piece */
 #define FIRST_TAG 1 /* 0 is the driver's own: bypass, and PASIDs of the kernel */
@@ -38,7 +39,11 @@ struct soft_smmuv3 {
 	struct soft_iommu iommu;
 	struct smmu_hw *hw;
 	struct tag_pool vmids, asids;
-	struct vmaster vmasters[65536]; /* by requester id; by soft_host.fault_lock */
+	struct vmaster vmasters[NUM_SIDS]; /* by soft_host.fault_lock */
+	/* streams whose devices may keep translations of their own */
+	struct mutex ats_lock; /* a leaf */
+	unsigned int num_ats GUARDED_BY(ats_lock);
+	uint64_t ats[NUM_SIDS / 64] GUARDED_BY(ats_lock);
 };
 
 static struct soft_smmuv3 *to_smmuv3(const struct soft_iommu *iommu)
@@ -208,6 +213,65 @@ static struct smmu_hw_ste make_nested_ste(struct soft_hwpt_nested *nested)
 	return ste;
 }
 
+/* --- device TLBs: of a stream whose entry changes, of all of them after an unmap */
+
+static void forget_translations(struct soft_smmuv3 *smmu, nst_rid sid)
+{
+	soft_ats_invalidate(smmu->iommu.host, sid, ENDPOINT_EVERY_PASID, 0, UINT64_MAX);
+}
+
+/* The entry of @sid has changed, and now has ATS or not. */
+static void switch_ats(struct soft_smmuv3 *smmu, nst_rid sid, bool ats)
+{
+	uint64_t bit = BIT64(sid % 64);
+	bool had;
+
+	mutex_lock(&smmu->ats_lock);
+	had = smmu->ats[sid / 64] & bit;
+	if (ats)
+		smmu->ats[sid / 64] |= bit;
+	else
+		smmu->ats[sid / 64] &= ~bit;
+	smmu->num_ats += ats;
+	smmu->num_ats -= had;
+	mutex_unlock(&smmu->ats_lock);
+	if (had)
+		forget_translations(smmu, sid);
+}
+
+static unsigned int count_ats(struct soft_smmuv3 *smmu)
+{
+	unsigned int count;
+
+	mutex_lock(&smmu->ats_lock);
+	count = smmu->num_ats;
+	mutex_unlock(&smmu->ats_lock);
+	return count;
+}
+
+static uint64_t ats_of_64(struct soft_smmuv3 *smmu, unsigned int word)
+{
+	uint64_t bits;
+
+	mutex_lock(&smmu->ats_lock);
+	bits = smmu->ats[word];
+	mutex_unlock(&smmu->ats_lock);
+	return bits;
+}
+
+/* Streams that get ATS meanwhile have nothing old to forget. */
+static void forget_all_translations(struct soft_smmuv3 *smmu)
+{
+	if (!count_ats(smmu))
+		return;
+	for (unsigned int word = 0; word < NUM_SIDS / 64; word++)
+		for (uint64_t bits = ats_of_64(smmu, word); bits; bits &= bits - 1)
+			forget_translations(
+				smmu, (nst_rid)(64 * word + (unsigned int)__builtin_ctzll(bits)));
+}
+
+/* --- attaching */
+
 static void set_vmaster(struct soft_smmuv3 *smmu, const struct soft_bound *bound,
 			struct vmaster vmaster)
 {
@@ -235,9 +299,11 @@ static int attach_nested(struct soft_bound *bound, struct soft_hwpt_nested *nest
 		vmaster = (struct vmaster){ nested->viommu, (uint32_t)vdevice->virt_id };
 	ste.ats = ste.ats && bound->dev->has_ats;
 	err = smmu_hw_set_ste(smmu->hw, bound->dev->rid, &ste);
-	if (!err)
-		set_vmaster(smmu, bound, vmaster);
-	return err;
+	if (err)
+		return err;
+	set_vmaster(smmu, bound, vmaster);
+	switch_ats(smmu, bound->dev->rid, ste.ats);
+	return 0;
 }
 
 static int attach_paging(struct soft_bound *bound, struct soft_hwpt_paging *paging)
@@ -254,9 +320,11 @@ static int attach_paging(struct soft_bound *bound, struct soft_hwpt_paging *pagi
 	if (paging->nest_parent && ssids_in_use(bound))
 		return -EBUSY;
 	err = smmu_hw_set_ste(smmu->hw, bound->dev->rid, &ste);
-	if (!err)
-		set_vmaster(smmu, bound, (struct vmaster){ 0 });
-	return err;
+	if (err)
+		return err;
+	set_vmaster(smmu, bound, (struct vmaster){ 0 });
+	switch_ats(smmu, bound->dev->rid, ste.ats);
+	return 0;
 }
 
 /* The context descriptors of SSIDs are there only beside a stage 1 of the driver's own. */
@@ -298,6 +366,7 @@ static void smmuv3_detach(struct soft_bound *bound, uint32_t pasid)
 	} else {
 		err = smmu_hw_set_ste(smmu->hw, bound->dev->rid, NULL);
 		set_vmaster(smmu, bound, (struct vmaster){ 0 });
+		switch_ats(smmu, bound->dev->rid, false);
 	}
 	if (err)
 		log_error(smmu->iommu.log, "soft: an entry could not be cleared");
@@ -474,6 +543,8 @@ static void smmuv3_map_begin(struct soft_iommu *iommu)
 static void smmuv3_map_end(struct soft_iommu *iommu, bool flush)
 {
 	smmu_hw_map_end(to_smmuv3(iommu)->hw, flush);
+	if (flush)
+		forget_all_translations(to_smmuv3(iommu));
 }
 
 static int smmuv3_dma(struct soft_device *dev, const struct endpoint_dma_request *req)
@@ -504,6 +575,7 @@ static void smmuv3_destroy(struct soft_iommu *iommu)
 	smmu_hw_destroy(smmu->hw);
 	tag_pool_fini(&smmu->vmids);
 	tag_pool_fini(&smmu->asids);
+	mutex_fini(&smmu->ats_lock);
 	free(smmu);
 }
 
@@ -557,6 +629,7 @@ int soft_smmuv3_create(const struct nst_soft_config *config, struct soft_host *h
 	smmu->iommu.host = host;
 	tag_pool_init(&smmu->vmids, FIRST_TAG);
 	tag_pool_init(&smmu->asids, FIRST_TAG);
+	mutex_init(&smmu->ats_lock);
 	*out = &smmu->iommu;
 	return 0;
 }
