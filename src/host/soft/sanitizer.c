@@ -354,8 +354,8 @@ void sanitizer_report_stale(struct sanitizer *s, const struct dma_request_id *id
 
 void sanitizer_get_stats(const struct sanitizer *s, struct nst_soft_stats *stats)
 {
-	stats->faults = atomic_load(&s->faults);
-	stats->stale_hits = atomic_load(&s->stale_hits);
-	stats->dma_after_unmap = atomic_load(&s->after_unmap);
-	stats->dma_while_blocked = atomic_load(&s->while_blocked);
+	stats->faults += atomic_load(&s->faults);
+	stats->stale_hits += atomic_load(&s->stale_hits);
+	stats->dma_after_unmap += atomic_load(&s->after_unmap);
+	stats->dma_while_blocked += atomic_load(&s->while_blocked);
 }

@@ -90,7 +90,7 @@ void sanitizer_report_stale(struct sanitizer *s, const struct dma_request_id *id
 			    const struct sanitizer_domain *domain, enum sanitizer_cache cache,
 			    struct dma_outcome cached, struct dma_outcome now);
 
-/* Fills faults, stale_hits, dma_after_unmap, dma_while_blocked. */
+/* Adds to faults, stale_hits, dma_after_unmap, dma_while_blocked: a unit may have counted, too. */
 void sanitizer_get_stats(const struct sanitizer *s, struct nst_soft_stats *stats);
 
 #endif

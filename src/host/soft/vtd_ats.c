@@ -127,10 +127,10 @@ static enum vtd_fault_reason find_memory(const struct vtd_hw_entry *entry, uint6
 
 	for (size_t i = 0; i < entry->s2->count; i++) {
 		const struct mem_range *r = &entry->s2->ranges[i];
-		uint64_t offset = addr - r->hva.v;
+		uint64_t offset = addr - r->hva.v; /* beyond any range if it is below */
 
 		/* memory may be in several places, with several permissions */
-		if (addr < r->hva.v || offset > r->last - r->start || !(r->perm & need))
+		if (offset > r->last - r->start || !(r->perm & need))
 			continue;
 		if (write && entry->dirty && entry->dirty->enabled)
 			vtd_dirty_mark(entry->dirty, r->start + offset);

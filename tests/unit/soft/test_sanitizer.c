@@ -116,15 +116,14 @@ static void stale(struct rig *rig, enum sanitizer_cache cache, uint64_t iova)
 static void invalidated(struct rig *rig, struct sanitizer_object of, uint64_t start, uint64_t last,
 			bool leaf)
 {
-	sanitizer_invalidated(rig->s,
-			      &(struct sanitizer_invalidation){ .of = of,
-								.asid = SANITIZER_ANY_ASID,
-								.start = start,
-								.last = last,
-								.leaf = leaf });
+	sanitizer_invalidated(rig->s, &(struct sanitizer_invalidation){ .of = of,
+									.asid = SANITIZER_ANY_ASID,
+									.start = start,
+									.last = last,
+									.leaf = leaf });
 }
 
-#define BLOCKED(n, who)                                                               \
+#define BLOCKED(n, who)                                                                 \
 	"check: DMA while blocked (" #n "): device " who " write iova 0x1000: attached" \
 	" to nothing (reason 0x59)\n"
 
@@ -139,8 +138,10 @@ static void blocked_says_what_it_was_attached_to(void **state)
 	sanitizer_attached(rig->s, RID, NST_NO_PASID, NULL);
 	sanitizer_attached(rig->s, OTHER_RID, NST_NO_PASID, &rig->domain);
 	blocked_dma(rig, RID, NST_NO_PASID);
-	expect_said(rig, BLOCKED(2, "00:01.0")
-		    "check:   was attached to HWPT 5 4 events ago, detached 2 events ago\n");
+	expect_said(
+		rig,
+		BLOCKED(2,
+			"00:01.0") "check:   was attached to HWPT 5 4 events ago, detached 2 events ago\n");
 	blocked_dma(rig, RID, 8);
 	expect_said(rig, BLOCKED(3, "00:01.0 PASID 8") "check:   it has never been attached\n");
 	sanitizer_attached(rig->s, RID, 8, NULL); /* before we looked */
@@ -161,8 +162,10 @@ static void a_long_time_ago(void **state)
 		sanitizer_unmapped(rig->s, rig->domain.ioas, 0, 0xfff);
 	}
 	blocked_dma(rig, RID, NST_NO_PASID);
-	expect_said(rig, BLOCKED(1, "00:01.0")
-		    "check:   was attached to HWPT 5 5122 events ago, detached 5121 events ago\n");
+	expect_said(
+		rig,
+		BLOCKED(1,
+			"00:01.0") "check:   was attached to HWPT 5 5122 events ago, detached 5121 events ago\n");
 	for (int i = 0; i < HISTORY - 2; i++)
 		sanitizer_attached(rig->s, OTHER_RID, NST_NO_PASID, &rig->domain);
 	blocked_dma(rig, RID, NST_NO_PASID);
@@ -174,8 +177,10 @@ static void a_long_time_ago(void **state)
 	rig->said[0] = '\0';
 	sanitizer_attached(rig->s, OTHER_RID, NST_NO_PASID, &rig->domain);
 	blocked_dma(rig, RID, NST_NO_PASID);
-	expect_said(rig, BLOCKED(4, "00:01.0")
-		    "check:   none of the last 256 attachments was of this device\n");
+	expect_said(
+		rig,
+		BLOCKED(4,
+			"00:01.0") "check:   none of the last 256 attachments was of this device\n");
 }
 
 static void after_unmap_says_which(void **state)
@@ -191,9 +196,10 @@ static void after_unmap_says_which(void **state)
 	sanitizer_unmapped(rig->s, rig->domain.ioas, 0x4000, 0x5fff);
 	sanitizer_unmapped(rig->s, rig->domain.ioas, 0x6000, 0x7fff);
 	fault(rig, true, 0x5fff);
-	expect_said(rig, "check: DMA after unmap (1): device 00:01.0 read iova 0x7000: 0x5fff of IOAS"
-			 " 1 is not mapped any more (reason 0x59)\n"
-			 "check:   0x4000-0x5fff was unmapped 2 events ago\n");
+	expect_said(rig,
+		    "check: DMA after unmap (1): device 00:01.0 read iova 0x7000: 0x5fff of IOAS"
+		    " 1 is not mapped any more (reason 0x59)\n"
+		    "check:   0x4000-0x5fff was unmapped 2 events ago\n");
 	for (uint64_t addr = 0x3fff; addr <= 0x8000; addr += 0x4001) { /* just outside */
 		fault(rig, true, addr);
 		assert_non_null(strstr(rig->said, "soft: DMA fault"));
@@ -206,8 +212,8 @@ static void after_unmap_says_which(void **state)
 	expect_counts(rig, 5, 0, 1, 0);
 }
 
-#define STALE(n, what, iova)                                                                     \
-	"check: stale " what " used (" #n "): device 00:01.0 PASID 3 write iova " iova              \
+#define STALE(n, what, iova)                                                           \
+	"check: stale " what " used (" #n "): device 00:01.0 PASID 3 write iova " iova \
 	": the cache says host 0x1000, the tables say fault 0x71: an invalidation is missing\n"
 
 static void stale_says_what_was_missing(void **state)
@@ -215,38 +221,46 @@ static void stale_says_what_was_missing(void **state)
 	struct rig *rig = *state;
 
 	stale(rig, SANITIZER_IOTLB, 0x5000);
-	expect_said(rig, STALE(1, "IOTLB entry", "0x5000")
-		    "check:   no invalidation of HWPT 5 covers 0x5000; the last were:\n"
-		    "check:     none\n"
-		    "check:   attached to HWPT 5\n");
+	expect_said(
+		rig,
+		STALE(1, "IOTLB entry",
+		      "0x5000") "check:   no invalidation of HWPT 5 covers 0x5000; the last were:\n"
+				"check:     none\n"
+				"check:   attached to HWPT 5\n");
 	sanitizer_attached(rig->s, RID, 3, &rig->domain);
 	invalidated(rig, object(rig, 5), 0x5000, 0x5fff, false); /* another HWPT 5 */
 	invalidated(rig, rig->domain.hwpt, 0x4000, 0x4fff, true);
 	invalidated(rig, rig->domain.hwpt, 0x6000, 0x6fff, false);
 	stale(rig, SANITIZER_IOTLB, 0x5000);
-	expect_said(rig, STALE(2, "IOTLB entry", "0x5000")
-		    "check:   no invalidation of HWPT 5 covers 0x5000; the last were:\n"
-		    "check:     1 event ago: 0x6000-0x6fff\n"
-		    "check:     2 events ago: 0x4000-0x4fff, leaves only\n"
-		    "check:   attached to HWPT 5 4 events ago\n");
+	expect_said(
+		rig,
+		STALE(2, "IOTLB entry",
+		      "0x5000") "check:   no invalidation of HWPT 5 covers 0x5000; the last were:\n"
+				"check:     1 event ago: 0x6000-0x6fff\n"
+				"check:     2 events ago: 0x4000-0x4fff, leaves only\n"
+				"check:   attached to HWPT 5 4 events ago\n");
 	stale(rig, SANITIZER_PAGING_STRUCTURE, 0x4fff);
-	expect_said(rig, STALE(3, "paging structure", "0x4fff")
-		    "check:   the last invalidation of HWPT 5 that covers 0x4fff, 2 events ago, was for"
-		    " leaves only, so that paging structures stayed; the last were:\n"
-		    "check:     1 event ago: 0x6000-0x6fff\n"
-		    "check:     2 events ago: 0x4000-0x4fff, leaves only\n"
-		    "check:   attached to HWPT 5 4 events ago\n");
+	expect_said(
+		rig,
+		STALE(3, "paging structure",
+		      "0x4fff") "check:   the last invalidation of HWPT 5 that covers 0x4fff, 2 events ago, was for"
+				" leaves only, so that paging structures stayed; the last were:\n"
+				"check:     1 event ago: 0x6000-0x6fff\n"
+				"check:     2 events ago: 0x4000-0x4fff, leaves only\n"
+				"check:   attached to HWPT 5 4 events ago\n");
 	for (int i = 0; i < 3; i++)
 		invalidated(rig, rig->domain.hwpt, 0, UINT64_MAX, false);
 	stale(rig, SANITIZER_PAGING_STRUCTURE, 0x4fff);
-	expect_said(rig, STALE(4, "paging structure", "0x4fff")
-		    "check:   the last invalidation of HWPT 5 that covers 0x4fff, 1 event ago, came"
-		    " before the tables changed; the last were:\n"
-		    "check:     1 event ago: everything\n"
-		    "check:     2 events ago: everything\n"
-		    "check:     3 events ago: everything\n"
-		    "check:     4 events ago: 0x6000-0x6fff\n"
-		    "check:   attached to HWPT 5 7 events ago\n");
+	expect_said(
+		rig,
+		STALE(4, "paging structure",
+		      "0x4fff") "check:   the last invalidation of HWPT 5 that covers 0x4fff, 1 event ago, came"
+				" before the tables changed; the last were:\n"
+				"check:     1 event ago: everything\n"
+				"check:     2 events ago: everything\n"
+				"check:     3 events ago: everything\n"
+				"check:     4 events ago: 0x6000-0x6fff\n"
+				"check:   attached to HWPT 5 7 events ago\n");
 	expect_counts(rig, 0, 4, 0, 0);
 }
 
@@ -259,13 +273,15 @@ static void through_a_viommu_by_asid(void **state)
 	rig->domain.asid = 8;
 	sanitizer_invalidated(rig->s, &inv);
 	stale(rig, SANITIZER_IOTLB, 0x5000);
-	assert_non_null(strstr(rig->said, "no invalidation of vIOMMU 9 covers 0x5000; the last were:\n"
-					  "check:     1 event ago: ASID 7 0x5000-0x5fff\n"));
+	assert_non_null(strstr(rig->said,
+			       "no invalidation of vIOMMU 9 covers 0x5000; the last were:\n"
+			       "check:     1 event ago: ASID 7 0x5000-0x5fff\n"));
 	rig->said[0] = '\0';
 	inv.asid = 8;
 	sanitizer_invalidated(rig->s, &inv);
 	stale(rig, SANITIZER_IOTLB, 0x5000);
-	assert_non_null(strstr(rig->said, "of vIOMMU 9 that covers 0x5000, 1 event ago, came before"));
+	assert_non_null(
+		strstr(rig->said, "of vIOMMU 9 that covers 0x5000, 1 event ago, came before"));
 }
 
 /* The first few are written, then powers of two; all are counted. */

@@ -8,6 +8,9 @@
 #include "base/alloc.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum { PASID = 9 };
@@ -41,15 +44,20 @@ static int translated_dma(struct rig *rig, uint32_t pasid, bool write, const voi
 			  uint64_t untranslated, void *buf, size_t size)
 {
 	struct endpoint_dma_request req = {
-		.iova = { (uintptr_t)host }, .pasid = pasid, .write = write, .translated = true,
-		.untranslated = { untranslated }, .buf = buf, .size = size,
+		.iova = { (uintptr_t)host },
+		.pasid = pasid,
+		.write = write,
+		.translated = true,
+		.untranslated = { untranslated },
+		.buf = buf,
+		.size = size,
 	};
 
 	return vtd_hw_dma(rig->hw, RIG_RID, &req);
 }
 
-static void expect_reply(struct endpoint_ats_reply reply, const void *host, uint64_t size, bool read,
-			 bool write)
+static void expect_reply(struct endpoint_ats_reply reply, const void *host, uint64_t size,
+			 bool read, bool write)
 {
 	assert_true(reply.translated.v == (uintptr_t)host);
 	assert_int_equal(reply.size, size);
@@ -122,9 +130,9 @@ static void who_may_not_ask(void **state)
 	rig_map(rig, 0x1000, 0x5000, 1, E_RW);
 	assert_int_equal(ask_as(rig, NST_NO_PASID, 0x1000, false, &reply), -EFAULT);
 	assert_non_null(strstr(rig->last_warning, "iova 0x1000: reason 0x44"));
-	assert_int_equal(translated_dma(rig, NST_NO_PASID, false, &rig->ram[0x5000], 0x1000, &word,
-					8),
-			 -EFAULT);
+	assert_int_equal(
+		translated_dma(rig, NST_NO_PASID, false, &rig->ram[0x5000], 0x1000, &word, 8),
+		-EFAULT);
 	assert_non_null(strstr(rig->last_warning, "iova 0x1000: reason 0x44"));
 	assert_int_equal(ask_as(rig, PASID, 0x1000, false, &reply), -EFAULT);
 	assert_non_null(strstr(rig->last_warning, "check: DMA while blocked (1)"));
@@ -147,17 +155,14 @@ static void translated_requests_stay_in_the_second_stage(void **state)
 	allow(rig, NST_NO_PASID, RIG_DID);
 	rig_map(rig, 0x1000, 0x5000, 1, E_RW);
 	rig_map(rig, 0x2000, 0x9000, 1, E_RW);
-	assert_int_equal(translated_dma(rig, NST_NO_PASID, true, &rig->ram[0x5008], 0x1008, &word,
-					8),
-			 0);
+	assert_int_equal(
+		translated_dma(rig, NST_NO_PASID, true, &rig->ram[0x5008], 0x1008, &word, 8), 0);
 	assert_int_equal(rig_read(rig, 0x1008), 0x1234);
-	assert_int_equal(translated_dma(rig, NST_NO_PASID, false, &rig->ram[0x5008], 0x1008, &got,
-					8),
-			 0);
+	assert_int_equal(
+		translated_dma(rig, NST_NO_PASID, false, &rig->ram[0x5008], 0x1008, &got, 8), 0);
 	assert_int_equal(got, 0x1234);
-	assert_int_equal(translated_dma(rig, NST_NO_PASID, true, &rig->ram[0x9000], 0x2000, &word,
-					8),
-			 0);
+	assert_int_equal(
+		translated_dma(rig, NST_NO_PASID, true, &rig->ram[0x9000], 0x2000, &word, 8), 0);
 	assert_int_equal(rig_stats(rig).dma_write_bytes, 16);
 	assert_int_equal(rig->warnings, 0);
 	/* not ours; ours, but not in the second stage; beyond its end; backwards around zero */
@@ -174,12 +179,11 @@ static void translated_requests_stay_in_the_second_stage(void **state)
 	/* with permission only */
 	rig_clear_s2(rig);
 	rig_add_s2(rig, 0, RIG_RAM_SIZE, rig->ram, RANGE_READ);
-	assert_int_equal(translated_dma(rig, NST_NO_PASID, true, &rig->ram[0x5000], 0x1000, &word,
-					8),
-			 -EFAULT);
-	assert_int_equal(translated_dma(rig, NST_NO_PASID, false, &rig->ram[0x5000], 0x1000, &got,
-					8),
-			 0);
+	assert_int_equal(
+		translated_dma(rig, NST_NO_PASID, true, &rig->ram[0x5000], 0x1000, &word, 8),
+		-EFAULT);
+	assert_int_equal(
+		translated_dma(rig, NST_NO_PASID, false, &rig->ram[0x5000], 0x1000, &got, 8), 0);
 }
 
 static void a_stale_device_tlb_is_reported(void **state)
@@ -194,9 +198,10 @@ static void a_stale_device_tlb_is_reported(void **state)
 	rig_map(rig, 0x1000, 0x6000, 1, E_RW);
 	assert_int_equal(translated_dma(rig, PASID, true, &rig->ram[0x5010], 0x1010, &word, 8), 0);
 	assert_int_equal(rig_stats(rig).stale_hits, 1);
-	assert_non_null(strstr(rig->last_warning,
-			       "check: stale device TLB entry used (1): device 01:04.0 PASID 9 write "
-			       "iova 0x1010: "));
+	assert_non_null(
+		strstr(rig->last_warning,
+		       "check: stale device TLB entry used (1): device 01:04.0 PASID 9 write "
+		       "iova 0x1010: "));
 	assert_non_null(strstr(rig->details, "no invalidation of HWPT 5 covers 0x1010"));
 	rig_map(rig, 0x1000, 0x5000, 1, E_RO | E_D);
 	assert_int_equal(translated_dma(rig, PASID, false, &rig->ram[0x5010], 0x1010, &word, 8), 0);
@@ -209,6 +214,25 @@ static void a_stale_device_tlb_is_reported(void **state)
 	assert_int_equal(translated_dma(rig, PASID, true, &rig->ram[0x5010], 0x1010, &word, 8), 0);
 	assert_int_equal(le64toh(*rig_slot(rig, rig->entry.fs_root, 0x1000, 1)), 0x5000 | E_RW);
 	assert_int_equal(rig_stats(rig).stale_hits, 2);
+}
+
+/* One request over two pages that lie together in memory: each is compared with its own. */
+static void a_long_request_is_checked_page_by_page(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t buf[16] = { 0 };
+
+	allow(rig, NST_NO_PASID, RIG_DID);
+	rig_map(rig, 0x1000, 0x5000, 1, E_RW);
+	rig_map(rig, 0x2000, 0x6000, 1, E_RW);
+	assert_int_equal(
+		translated_dma(rig, NST_NO_PASID, true, &rig->ram[0x5ff8], 0x1ff8, buf, 16), 0);
+	assert_int_equal(rig_stats(rig).stale_hits, 0);
+	rig_map(rig, 0x2000, 0x7000, 1, E_RW);
+	assert_int_equal(
+		translated_dma(rig, NST_NO_PASID, true, &rig->ram[0x5ff8], 0x1ff8, buf, 16), 0);
+	assert_int_equal(rig_stats(rig).stale_hits, 1);
+	assert_non_null(strstr(rig->last_warning, "write iova 0x2000: "));
 }
 
 static void expect_forgotten(struct rig *rig, unsigned int i, uint32_t pasid, uint64_t iova,
@@ -277,7 +301,7 @@ static void a_change_of_the_entry_empties_the_device_tlb(void **state)
 	assert_int_equal(rig->num_forgotten, 1);
 	expect_forgotten(rig, 0, NST_NO_PASID, 0, UINT64_MAX, RIG_FAULT);
 	rig_set_entry(rig, RIG_RID, NST_NO_PASID, NULL);
-	assert_int_equal(rig->num_forgotten, 1); /* had gone already */
+	assert_int_equal(rig->num_forgotten, 1);	 /* had gone already */
 	rig_set_entry(rig, RIG_RID, PASID, &rig->entry); /* without ats from now on */
 	assert_int_equal(rig->num_forgotten, 2);
 	vtd_hw_flush_domain(rig->hw, RIG_DID);
@@ -348,6 +372,94 @@ static void refused_memory_changes_nothing(void **state)
 	assert_int_equal(rig->num_forgotten, 1);
 }
 
+/* A device that writes through its TLB all the time, with a lock over lookup, miss and use. */
+struct busy_device {
+	struct rig *rig;
+	pthread_mutex_t lock;
+	bool cached;
+	uint64_t host;
+	atomic_bool stop;
+	atomic_uint writes, refused;
+};
+
+static void busy_forget(void *opaque)
+{
+	struct busy_device *d = opaque;
+
+	pthread_mutex_lock(&d->lock);
+	d->cached = false;
+	pthread_mutex_unlock(&d->lock);
+}
+
+static void *busy_work(void *opaque)
+{
+	struct busy_device *d = opaque;
+	uint64_t word = UINT64_MAX;
+
+	while (!atomic_load(&d->stop)) {
+		struct endpoint_ats_reply reply = { 0 };
+		bool refused;
+
+		pthread_mutex_lock(&d->lock);
+		refused = !d->cached &&
+			  (ask_as(d->rig, NST_NO_PASID, 0x1000, true, &reply) || !reply.write);
+		if (!refused && !d->cached) {
+			d->host = reply.translated.v;
+			d->cached = true;
+		}
+		if (!refused)
+			refused = translated_dma(d->rig, NST_NO_PASID, true,
+						 (void *)(uintptr_t)d->host, 0x1000, &word, 8);
+		pthread_mutex_unlock(&d->lock);
+		atomic_fetch_add(refused ? &d->refused : &d->writes, 1);
+	}
+	return NULL;
+}
+
+static void wait_for(atomic_uint *count)
+{
+	unsigned int now = atomic_load(count);
+
+	while (atomic_load(count) == now)
+		sched_yield();
+}
+
+/* When a flush returns no device writes to where the page was: it is ours, without a lock. */
+static void old_pages_are_quiet(void **state)
+{
+	struct rig *rig = *state;
+	struct busy_device d = { .rig = rig, .lock = PTHREAD_MUTEX_INITIALIZER };
+	uint64_t *pages[2] = { (uint64_t *)(void *)&rig->ram[0x5000],
+			       (uint64_t *)(void *)&rig->ram[0x6000] };
+	pthread_t thread;
+
+	rig->on_forget = busy_forget;
+	rig->on_forget_opaque = &d;
+	allow(rig, NST_NO_PASID, RIG_DID);
+	rig_map(rig, 0x1000, 0x5000, 1, E_RW);
+	assert_int_equal(pthread_create(&thread, NULL, busy_work, &d), 0);
+	for (unsigned int round = 0; round < 200; round++) {
+		unsigned int old = round % 2;
+
+		wait_for(&d.writes);
+		rig_map(rig, 0x1000, old ? 0x5000 : 0x6000, 1, E_RW);
+		if (round % 3)
+			vtd_hw_flush_pages(rig->hw, RIG_DID, 0x1000, 1, true);
+		else
+			vtd_hw_flush_domain(rig->hw, RIG_DID);
+		assert_true(*pages[old] == UINT64_MAX);
+		*pages[old] = 0;
+		wait_for(&d.writes);
+		assert_true(*pages[old] == 0);
+	}
+	rig_set_entry(rig, RIG_RID, NST_NO_PASID, NULL);
+	*pages[0] = *pages[1] = 0;
+	wait_for(&d.refused);
+	assert_true(*pages[0] == 0 && *pages[1] == 0);
+	atomic_store(&d.stop, true);
+	pthread_join(thread, NULL);
+}
+
 /* Translated writes are found by dirty tracking, even if it began after the translation. */
 static void translated_writes_are_dirty(void **state)
 {
@@ -362,13 +474,11 @@ static void translated_writes_are_dirty(void **state)
 	vtd_hw_map_begin(rig->hw);
 	dirty.enabled = true;
 	vtd_hw_map_end(rig->hw, true);
-	assert_int_equal(translated_dma(rig, NST_NO_PASID, false, &rig->ram[0x5000], 0x1000, &word,
-					8),
-			 0);
+	assert_int_equal(
+		translated_dma(rig, NST_NO_PASID, false, &rig->ram[0x5000], 0x1000, &word, 8), 0);
 	assert_false(vtd_dirty_is_marked(&dirty, 0x5000));
-	assert_int_equal(translated_dma(rig, NST_NO_PASID, true, &rig->ram[0x5000], 0x1000, &word,
-					8),
-			 0);
+	assert_int_equal(
+		translated_dma(rig, NST_NO_PASID, true, &rig->ram[0x5000], 0x1000, &word, 8), 0);
 	assert_true(vtd_dirty_is_marked(&dirty, 0x5000));
 	assert_false(vtd_dirty_is_marked(&dirty, 0x6000));
 	rig_set_entry(rig, RIG_RID, NST_NO_PASID, NULL);
@@ -385,12 +495,14 @@ int main(void)
 		TEST(who_may_not_ask),
 		TEST(translated_requests_stay_in_the_second_stage),
 		TEST(a_stale_device_tlb_is_reported),
+		TEST(a_long_request_is_checked_page_by_page),
 		TEST(devices_are_told),
 		TEST(a_change_of_the_entry_empties_the_device_tlb),
 		TEST(what_is_lost_is_not_told),
 		TEST(many_entries),
 		TEST(refused_memory_changes_nothing),
 		TEST(translated_writes_are_dirty),
+		cmocka_unit_test_setup_teardown(old_pages_are_quiet, rig_setup, rig_teardown),
 	};
 
 	return cmocka_run_group_tests_name("vtd_ats", tests, NULL, NULL);

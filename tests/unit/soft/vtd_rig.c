@@ -27,6 +27,10 @@ static void forget(void *opaque, nst_rid rid, uint32_t pasid, uint64_t iova, uin
 {
 	struct rig *rig = opaque;
 
+	if (rig->on_forget) {
+		rig->on_forget(rig->on_forget_opaque);
+		return;
+	}
 	vtd_hw_map_begin(rig->hw);
 	vtd_hw_map_end(rig->hw, false);
 	assert_true(rig->num_forgotten < ARRAY_SIZE(rig->forgotten));

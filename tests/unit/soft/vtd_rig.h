@@ -38,6 +38,9 @@ struct rig {
 	struct rig_forgotten forgotten[8];
 	unsigned int num_forgotten;
 	uint64_t forget_probe;		/* the address that is read then */
+	/* if set, called instead of all that; any thread */
+	void (*on_forget)(void *opaque);
+	void *on_forget_opaque;
 	struct sanitizer *sanitizer;
 	struct range_map s2;
 	uint8_t *ram;
