@@ -483,6 +483,8 @@ int preload_ioctl(int fd, unsigned long request, void *arg)
 		ret = preload.front->ops->ioctl(preload.front, fd, request, arg);
 		if (!ret && request == IOMMU_FAULT_QUEUE_ALLOC)
 			mark_returned(((const struct iommu_fault_alloc *)arg)->out_fault_fd);
+		if (!ret && request == IOMMU_VEVENTQ_ALLOC)
+			mark_returned(((const struct iommu_veventq_alloc *)arg)->out_veventq_fd);
 		publish(host);
 	}
 	return ret;
