@@ -34,6 +34,8 @@ struct dma_device {
 	unsigned int provides;
 	int (*write)(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_t value);
 	int (*read)(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_t *value);
+	/* What it read is as expected; NULL if it cannot read. */
+	int (*check_read)(struct rig *rig, uint32_t pasid, uint64_t iova, uint64_t expected);
 };
 
 /* What the results depend on, by IOMMU. */
@@ -177,7 +179,7 @@ bool dma_arrived(const struct rig *rig, const void *target);
 void dma_reaches(struct rig *rig, uint32_t pasid, uint64_t iova, void *target);
 void dma_is_blocked(struct rig *rig, uint32_t pasid, uint64_t iova);
 
-extern const struct dma_device dma_own_device, dma_testdev;
+extern const struct dma_device dma_own_device, dma_testdev, dma_dmatest;
 
 /* A guest's memory with a 4-level first-stage table in it that maps @iova -> @gpa. */
 struct guest {

@@ -139,6 +139,7 @@ static const char *const need_names[] = {
 	"two devices",
 	"an IOMMU that cannot nest",
 	"a kernel with huge pages",
+	"a device that does DMA with PASIDs",
 };
 
 static void print_missing(unsigned int missing)

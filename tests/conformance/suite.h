@@ -32,6 +32,7 @@ enum suite_need {
 	NEED_TWO_DEVICES = 1 << 10,
 	NEED_NO_NESTING = 1 << 11,
 	NEED_HUGE_PAGES = 1 << 12, /* a kernel with transparent huge pages: it aligns to them */
+	NEED_PASID_DMA = 1 << 13,  /* a device that does DMA with PASIDs */
 	NEED_NOTHING = 0,
 };
 

@@ -421,7 +421,7 @@ static const struct suite_case cases[] = {
 	TEST(parts_and_page_sizes, NEED_DIRTY | NEED_DMA),
 	TEST(long_bitmap, NEED_DIRTY | NEED_DMA),
 	TEST(maps_change, NEED_DIRTY | NEED_OWN_DEVICE),
-	TEST(domains_are_separate, NEED_DIRTY | NEED_PASID | NEED_OWN_DEVICE),
+	TEST(domains_are_separate, NEED_DIRTY | NEED_PASID | NEED_PASID_DMA),
 	TEST(through_a_first_stage,
 	     NEED_VTD | NEED_NESTING | NEED_DIRTY | NEED_PASID | NEED_OWN_DEVICE | NEED_IN_PROCESS),
 	TEST(bitmap_while_devices_write, NEED_DIRTY | NEED_DMA),

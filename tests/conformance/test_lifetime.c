@@ -129,8 +129,7 @@ static void close_iommufd_first(void **state)
 	ok(attach_id(rig, parent));
 	enable_bus_master(rig);
 	ok(host_close(rig, rig->iommu));
-	ok(dma_write(rig, NO_PASID, 0x1000, 0x55));
-	assert_int_equal(page[0], 0x55);
+	dma_reaches(rig, NO_PASID, 0x1000, page);
 	ok(attach_pasid(rig, 8, parent));
 	ok(attach_id(rig, ioas = parent));
 	ok(host_close(rig, rig->dev));
@@ -248,7 +247,7 @@ static const struct suite_case cases[] = {
 	TEST(nested_held_by_each_pasid, NEED_VTD | NEED_NESTING | NEED_PASID),
 	TEST(device_id_held_by_its_file),
 	TEST(auto_domains_are_shared_and_go, NEED_TWO_DEVICES),
-	TEST(close_iommufd_first, NEED_VTD | NEED_NESTING | NEED_PASID | NEED_OWN_DEVICE),
+	TEST(close_iommufd_first, NEED_VTD | NEED_NESTING | NEED_PASID | NEED_PASID_DMA),
 	TEST(close_iommufd_before_a_plain_device, NEED_DMA),
 	TEST(device_changes_context),
 	TEST(nested_device_changes_context, NEED_VTD | NEED_NESTING),
