@@ -99,8 +99,33 @@ struct endpoint_bus_ops {
 	void (*kick)(struct endpoint_bus *bus);
 };
 
+#define ENDPOINT_IDENTITY_BYTES 128
+
+/*
+ * For endpoints that can move to another host in the middle of their work. All calls come
+ * with the host's device lock held.
+ *
+ *	running --suspend--> suspended --save--> (its bytes) --load--> another, suspended
+ *--resume-->
+ */
+struct endpoint_migration_ops {
+	/* Finish what is under way; no DMA and no interrupt until resume() or a reset. */
+	void (*suspend)(struct endpoint *ep);
+	/* -EBUSY: somebody else has what save() gave up; the endpoint stays suspended. */
+	int (*resume)(struct endpoint *ep);
+	/* A line of text that has to be the same at both ends. */
+	void (*identity)(struct endpoint *ep, char out[ENDPOINT_IDENTITY_BYTES]);
+	/* How much save() writes and load() reads: the same for endpoints of equal identity. */
+	size_t (*state_size)(const struct endpoint *ep);
+	/* Of a suspended endpoint, which gives up what it shares with its copy (a file's lock). */
+	int (*save)(struct endpoint *ep, uint8_t *out);
+	/* Into a suspended endpoint: -EINVAL, and nothing has changed, if it is no valid state. */
+	int (*load)(struct endpoint *ep, const uint8_t *in);
+};
+
 struct endpoint_ops {
-	const char *model; /* "nvme" */
+	const char *model;				/* "nvme" */
+	const struct endpoint_migration_ops *migration; /* NULL: cannot */
 	/* @size is 1, 2, 4 or 8, @offset + @size is inside the BAR; not always aligned. */
 	uint64_t (*bar_read)(struct endpoint *ep, unsigned int bar, uint64_t offset,
 			     unsigned int size);

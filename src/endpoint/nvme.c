@@ -189,13 +189,14 @@ static void interrupt_all(struct nvme_ctrl *c, uint64_t vectors)
 
 static void write_registers(struct nvme_ctrl *c, uint64_t offset, unsigned int size, uint64_t value)
 {
-	uint64_t unmasked;
+	uint64_t unmasked = 0;
 	bool kick = false;
 
 	mutex_lock(&c->lock);
 	for (unsigned int i = 0; i < size; i += 4)
 		kick |= write_word(c, offset + i, (uint32_t)(value >> (8 * i)));
-	unmasked = nvme_unmasked_locked(c);
+	if (!c->suspended)
+		unmasked = nvme_unmasked_locked(c);
 	mutex_unlock(&c->lock);
 	interrupt_all(c, unmasked);
 	if (kick)
@@ -240,7 +241,7 @@ static void power_on(struct nvme_ctrl *c) REQUIRES(c->lock)
 {
 	c->cc = c->csts = c->aqa = c->intms = 0;
 	c->asq = c->acq = 0;
-	c->want_shutdown = false;
+	c->want_shutdown = c->suspended = false;
 	c->page_bytes = PAGE_SIZE_4K;
 	nvme_features_reset(c);
 	nvme_queues_stop(c);
@@ -290,6 +291,7 @@ static void nvme_destroy(struct endpoint *ep)
 
 const struct endpoint_ops nvme_ops = {
 	.model = "nvme",
+	.migration = &nvme_migration_ops,
 	.bar_read = nvme_bar_read,
 	.bar_write = nvme_bar_write,
 	.run = nvme_run,

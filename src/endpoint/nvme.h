@@ -115,6 +115,7 @@ struct nvme_ctrl {
 	bool running GUARDED_BY(lock);
 	atomic_bool stop; /* a disable or reset waits for run() to end; written under lock */
 	bool want_shutdown GUARDED_BY(lock);
+	bool suspended GUARDED_BY(lock); /* for migration: run() takes no step, see nvme_state.c */
 	uint32_t cc GUARDED_BY(lock), csts GUARDED_BY(lock), aqa GUARDED_BY(lock);
 	uint32_t intms GUARDED_BY(lock);
 	uint64_t asq GUARDED_BY(lock), acq GUARDED_BY(lock);
@@ -151,6 +152,9 @@ void nvme_init(struct nvme_ctrl *c); /* power-on values; nobody else knows of @c
 void nvme_fini(struct nvme_ctrl *c);
 /* Give up until the controller is disabled: CSTS.CFS. */
 void nvme_fatal(struct nvme_ctrl *c, const char *why) EXCLUDES(c->lock);
+
+/* nvme_state.c: suspending, saving and loading a controller */
+extern const struct endpoint_migration_ops nvme_migration_ops;
 
 /* nvme_queue.c: arbitration, fetching, completing, doorbells, events */
 void nvme_run(struct endpoint *ep);

@@ -69,31 +69,50 @@ static int check_file(struct nvme_backend *disk, const char *path, uint64_t bloc
 }
 
 /* Readers may share. The lock belongs to the open file, so it ends with this process. */
-static int lock_file(const struct nvme_backend *disk, const char *path, char **err_text)
+int nvme_backend_lock(struct nvme_backend *disk)
 {
-	if (!flock(disk->fd, (disk->readonly ? LOCK_SH : LOCK_EX) | LOCK_NB))
+	if (atomic_load(&disk->locked))
 		return 0;
-	if (errno == EWOULDBLOCK)
+	if (flock(disk->fd, (disk->readonly ? LOCK_SH : LOCK_EX) | LOCK_NB))
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	atomic_store(&disk->locked, true);
+	return 0;
+}
+
+void nvme_backend_unlock(struct nvme_backend *disk)
+{
+	atomic_store(&disk->locked, false);
+	flock(disk->fd, LOCK_UN);
+}
+
+static int lock_file(struct nvme_backend *disk, const char *path, char **err_text)
+{
+	int err = nvme_backend_lock(disk);
+
+	if (err == -EBUSY)
 		return endpoint_fail(err_text, -EBUSY,
 				     "The disk file \"%s\" is in use: another process or device "
 				     "has it locked.",
 				     path);
-	return endpoint_fail(err_text, -errno, "The disk file \"%s\" cannot be locked: %s.", path,
-			     strerror(errno));
+	if (err)
+		return endpoint_fail(err_text, err, "The disk file \"%s\" cannot be locked: %s.",
+				     path, strerror(-err));
+	return 0;
 }
 
-int nvme_backend_open(struct nvme_backend *disk, const char *path, bool readonly,
+int nvme_backend_open(struct nvme_backend *disk, const char *path, bool readonly, bool incoming,
 		      uint64_t block_bytes, char **err_text)
 {
 	int err;
 
 	disk->readonly = readonly;
+	atomic_init(&disk->locked, false);
 	/* O_NONBLOCK: opening a FIFO by mistake must not hang. A regular file ignores it. */
 	disk->fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (disk->fd < 0)
 		return open_failed(errno, path, readonly, err_text);
 	err = check_file(disk, path, block_bytes, err_text);
-	if (!err)
+	if (!err && !incoming)
 		err = lock_file(disk, path, err_text);
 	if (err)
 		nvme_backend_close(disk);

@@ -6,6 +6,7 @@
  *	lba=512|4096	512 bytes per block
  *	queues=N	8 pairs of I/O queues, at most 64
  *	msix=on|off	on; MSI with 8 vectors is always there
+ *	incoming=on|off	off; on: the destination of a migration, see nvme_backend.h
  *	serial=TEXT	20 printable characters; made from the file's identity if not given.
  *			The namespace UUID and the NQN are derived from it.
  */
@@ -20,7 +21,7 @@
 
 struct settings {
 	const char *file, *serial;
-	bool readonly, msix;
+	bool readonly, msix, incoming;
 	unsigned long lba, queues;
 };
 
@@ -50,12 +51,16 @@ static int parse(struct endpoint_options *opts, struct settings *s, char **err_t
 	if (!err)
 		err = endpoint_options_bool(opts, "msix", &s->msix, err_text);
 	if (!err)
+		err = endpoint_options_bool(opts, "incoming", &s->incoming, err_text);
+	if (!err)
 		err = endpoint_options_number(opts, "lba", 512, 4096, &s->lba, err_text);
 	if (!err)
 		err = endpoint_options_number(opts, "queues", 1, NVME_IO_QUEUES_MAX, &s->queues,
 					      err_text);
 	if (!err)
-		err = endpoint_options_finish(opts, "file, readonly, lba, queues, msix and serial",
+		err = endpoint_options_finish(opts,
+					      "file, readonly, lba, queues, msix, serial and "
+					      "incoming",
 					      err_text);
 	if (!err && s->lba != 512 && s->lba != 4096)
 		err = endpoint_fail(err_text, -EINVAL,
@@ -125,7 +130,7 @@ int nvme_create(struct endpoint_options *opts, const struct nst_log *log, struct
 	c->lba_lg2 = ilog2_u64(s.lba);
 	build_config(c, s.msix);
 	nvme_init(c);
-	err = nvme_backend_open(&c->disk, s.file, s.readonly, s.lba, err_text);
+	err = nvme_backend_open(&c->disk, s.file, s.readonly, s.incoming, s.lba, err_text);
 	if (!err) {
 		c->bounce = alloc_array(NVME_TRANSFER_MAX, 1);
 		if (!c->bounce)

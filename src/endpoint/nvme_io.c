@@ -242,6 +242,9 @@ uint16_t nvme_io(struct nvme_ctrl *c, struct nvme_command *cmd)
 
 	if (nsid != 1 && !flush_all)
 		return NVME_INVALID_NAMESPACE | NVME_DNR;
+	/* not ours yet, or no more: the other end of a migration has it */
+	if (nvme_backend_lock(&c->disk))
+		return NVME_NAMESPACE_NOT_READY;
 	status = dispatch(c, cmd);
 	if (status != NVME_NO_COMPLETION &&
 	    ((status & NVME_STATUS_CODE) == NVME_WRITE_FAULT ||

@@ -197,7 +197,7 @@ static bool next_step(struct nvme_ctrl *c, struct step *step)
 {
 	*step = (struct step){ .kind = STEP_NONE };
 	mutex_lock(&c->lock);
-	if (!atomic_load(&c->stop)) {
+	if (!atomic_load(&c->stop) && !c->suspended) {
 		bool ready = (c->csts & (NVME_CSTS_RDY | NVME_CSTS_CFS)) == NVME_CSTS_RDY &&
 			     FIELD_GET(NVME_CSTS_SHST, c->csts) == NVME_SHST_NONE;
 
