@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <linux/vfio.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -465,26 +466,42 @@ int preload_duplicated(int fd, int newfd)
 
 /* --- calls on a descriptor ----------------------------------------------------------------- */
 
-/* A descriptor that an ioctl has made is ours, if its number can be remembered. */
-static void mark_returned(uint32_t fd)
+/* The descriptor that an ioctl, which succeeded, has made; -1: none. */
+static int returned_fd(unsigned long request, const void *arg)
+{
+	const uint32_t set_state = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE;
+	const struct vfio_device_feature *feature = arg;
+	struct vfio_device_feature_mig_state state;
+
+	if (request == IOMMU_FAULT_QUEUE_ALLOC)
+		return (int)((const struct iommu_fault_alloc *)arg)->out_fault_fd;
+	if (request == IOMMU_VEVENTQ_ALLOC)
+		return (int)((const struct iommu_veventq_alloc *)arg)->out_veventq_fd;
+	if (request != VFIO_DEVICE_FEATURE || feature->flags != set_state)
+		return -1;
+	memcpy(&state, feature->data, sizeof(state));
+	return state.data_fd;
+}
+
+/* It is ours, if its number can be remembered. */
+static void mark_returned(int fd)
 {
 	if (fd < PRELOAD_MAX_FDS)
-		set_mark((int)fd, MARK_HOST);
+		set_mark(fd, MARK_HOST);
 	else
-		log_warn(&preload.log, "descriptor %u is too high to be served", fd);
+		log_warn(&preload.log, "descriptor %d is too high to be served", fd);
 }
 
 int preload_ioctl(int fd, unsigned long request, void *arg)
 {
 	struct soft_host *host;
-	int ret = get_file_host(fd, &host);
+	int ret = get_file_host(fd, &host), made;
 
 	if (!ret) {
 		ret = preload.front->ops->ioctl(preload.front, fd, request, arg);
-		if (!ret && request == IOMMU_FAULT_QUEUE_ALLOC)
-			mark_returned(((const struct iommu_fault_alloc *)arg)->out_fault_fd);
-		if (!ret && request == IOMMU_VEVENTQ_ALLOC)
-			mark_returned(((const struct iommu_veventq_alloc *)arg)->out_veventq_fd);
+		made = ret ? -1 : returned_fd(request, arg);
+		if (made >= 0)
+			mark_returned(made);
 		publish(host);
 	}
 	return ret;

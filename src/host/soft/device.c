@@ -4,7 +4,7 @@
  * The bus turns the endpoint's requests into translated memory accesses, eventfd
  * signals and work for the device thread.
  */
-#include "host/soft/soft.h"
+#include "host/soft/vfio.h"
 
 #include "base/endian.h"
 
@@ -243,8 +243,13 @@ int soft_device_create(struct soft_host *host, struct endpoint *ep, struct soft_
 	dev->ep = ep;
 	dev->bus.ops = &bus_ops;
 	vectors = MAX(soft_config_msi_vectors(dev), soft_config_msix_vectors(dev));
-	err = soft_irqs_init(&dev->irqs, vectors);
+	if (ep->ops->migration)
+		dev->migration = alloc_object(struct soft_migration);
+	err = ep->ops->migration && !dev->migration ? -ENOMEM : 0;
+	if (!err)
+		err = soft_irqs_init(&dev->irqs, vectors);
 	if (err) {
+		free(dev->migration);
 		free(dev);
 		return err;
 	}
@@ -254,6 +259,9 @@ int soft_device_create(struct soft_host *host, struct endpoint *ep, struct soft_
 	scan_caps(dev);
 	enable_translation_services(dev);
 	soft_config_init(dev);
+	mutex_lock(&dev->lock);
+	soft_migration_reset(dev);
+	mutex_unlock(&dev->lock);
 	ep->bus = &dev->bus;
 	*out = dev;
 	return 0;
@@ -262,6 +270,10 @@ int soft_device_create(struct soft_host *host, struct endpoint *ep, struct soft_
 void soft_device_destroy(struct soft_device *dev)
 {
 	soft_worker_fini(&dev->worker);
+	mutex_lock(&dev->lock);
+	soft_migration_reset(dev);
+	mutex_unlock(&dev->lock);
+	free(dev->migration);
 	endpoint_destroy(dev->ep);
 	soft_fault_forget_requests(dev);
 	free(dev->handlers);
@@ -293,6 +305,7 @@ void soft_device_reset(struct soft_device *dev)
 
 	memcpy(saved, dev->ep->config.bytes, sizeof(saved));
 	dev->ep->ops->reset(dev->ep);
+	soft_migration_reset(dev);
 	soft_fault_forget_requests(dev);
 	restore_config(&dev->ep->config, saved);
 }
@@ -301,6 +314,7 @@ void soft_device_power_on(struct soft_device *dev)
 {
 	mutex_lock(&dev->lock);
 	dev->ep->ops->reset(dev->ep);
+	soft_migration_reset(dev);
 	soft_fault_forget_requests(dev);
 	enable_translation_services(dev);
 	soft_config_reset(dev);

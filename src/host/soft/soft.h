@@ -20,7 +20,8 @@
  *	2. soft_ctx.lock		every object of the context
  *	3. soft_device.lock		registers of the device; held over endpoint ops and, on a
  *					synchronous host, over endpoint run()
- *	4. (locks of the endpoint; the translation unit's dma_lock)
+ *	4. the lock of a migration's data file; then (locks of the endpoint; the translation
+ *	   unit's dma_lock)
  *	5. soft_irqs.lock, soft_worker.lock, soft_host.lock, soft_host.fault_lock, locks of
  *	   drivers (iommu.h), the sanitizer's	leaves: nothing is taken under them
  *
@@ -542,6 +543,7 @@ struct soft_fault_handler {
 
 struct soft_vfio_file;
 struct soft_partial_request;
+struct soft_migration;
 
 struct soft_device {
 	struct soft_host *host;
@@ -563,6 +565,7 @@ struct soft_device {
 	struct mutex lock;
 	uint8_t msi_shadow[SOFT_MSI_CAP_MAX] GUARDED_BY(lock); /* the MSI capability as seen */
 	unsigned int msi_cap_size;
+	struct soft_migration *migration; /* vfio.h, by lock; NULL: the endpoint cannot */
 
 	/* by soft_host.fault_lock: */
 	struct soft_fault_handler *handlers;
@@ -619,6 +622,9 @@ struct soft_vfio_file {
 	atomic_bool granted;
 	struct soft_ctx *ctx;
 	struct soft_bound *bound;
+	/* by the device's lock: */
+	bool low_power;
+	int wake_fd; /* if low_power: to be signalled when it ends, or -1 */
 };
 
 NST_MUST_CHECK int soft_vfio_open(struct soft_device *dev, struct soft_file **out);

@@ -9,16 +9,12 @@
  *
  * Source: Linux 7.2 drivers/vfio/{device_cdev,vfio_main,pci/vfio_pci_core}.c.
  */
-#include "host/soft/soft.h"
+#include "host/soft/vfio.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/vfio.h>
 #include <sys/mman.h>
-
-#define END_OF(type, member) (offsetof(type, member) + sizeof(((type *)0)->member))
-/* Where a member of the caller's structure is; the structure may be anywhere. */
-#define USER_MEMBER(arg, type, member) soft_user_ptr((uintptr_t)(arg) + offsetof(type, member))
+#include <unistd.h>
 
 /* --- bind and unbind ------------------------------------------------------------------------ */
 
@@ -131,6 +127,8 @@ static void vfio_release(struct soft_file *file)
 	if (dev->owner == vfile)
 		close_device(dev, vfile);
 	mutex_unlock(&dev->bind_lock);
+	if (vfile->low_power && vfile->wake_fd >= 0)
+		close(vfile->wake_fd);
 	free(vfile);
 }
 
@@ -260,45 +258,6 @@ static int hot_reset(void *arg)
 	return hdr.argsz < sizeof(hdr) || hdr.flags ? -EINVAL : -ENODEV;
 }
 
-/*
- * Features: only the permission to save power, which nothing here makes use of. Entry
- * with a wakeup eventfd would promise a signal that never comes, so it is only probed.
- */
-static int feature_ioctl(struct soft_device *dev, void *arg)
-{
-	const uint32_t modes = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_GET |
-			       VFIO_DEVICE_FEATURE_PROBE;
-	struct vfio_device_feature feature;
-	uint32_t mode;
-
-	if (soft_copy_from_user(&feature, arg, sizeof(feature)))
-		return -EFAULT;
-	mode = feature.flags & modes;
-	if (feature.argsz < sizeof(feature) ||
-	    (feature.flags & ~(modes | VFIO_DEVICE_FEATURE_MASK)))
-		return -EINVAL;
-	if (!(mode & VFIO_DEVICE_FEATURE_PROBE) && (mode & VFIO_DEVICE_FEATURE_SET) &&
-	    (mode & VFIO_DEVICE_FEATURE_GET))
-		return -EINVAL;
-	switch (feature.flags & VFIO_DEVICE_FEATURE_MASK) {
-	case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY:
-	case VFIO_DEVICE_FEATURE_LOW_POWER_EXIT:
-	case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP:
-		if (mode & VFIO_DEVICE_FEATURE_GET)
-			return -EINVAL;
-		if (mode & VFIO_DEVICE_FEATURE_PROBE)
-			return 0;
-		if (!mode || (feature.flags & VFIO_DEVICE_FEATURE_MASK) ==
-				     VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP)
-			return -EINVAL;
-		return 0;
-	case VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2:
-		return -EINVAL;
-	default:
-		return -ENOTTY;
-	}
-}
-
 /* --- the descriptor ------------------------------------------------------------------------- */
 
 static int vfio_ioctl(struct soft_file *file, unsigned long request, void *arg)
@@ -310,13 +269,16 @@ static int vfio_ioctl(struct soft_file *file, unsigned long request, void *arg)
 		return bind_iommufd(vfile, arg);
 	if (!atomic_load_explicit(&vfile->granted, memory_order_acquire))
 		return -EINVAL;
+	mutex_lock(&dev->lock);
+	soft_vfio_wake(dev, vfile);
+	mutex_unlock(&dev->lock);
 	switch (request) {
 	case VFIO_DEVICE_ATTACH_IOMMUFD_PT:
 		return attach(vfile, arg);
 	case VFIO_DEVICE_DETACH_IOMMUFD_PT:
 		return detach(vfile, arg);
 	case VFIO_DEVICE_FEATURE:
-		return feature_ioctl(dev, arg);
+		return soft_vfio_feature(vfile, arg);
 	case VFIO_DEVICE_GET_INFO:
 		return get_info(dev, arg);
 	case VFIO_DEVICE_GET_REGION_INFO:

@@ -12,11 +12,10 @@
  *
  * Source: Linux 7.2 drivers/vfio/{vfio_main,pci/vfio_pci_intrs}.c.
  */
-#include "host/soft/soft.h"
+#include "host/soft/vfio.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/vfio.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,7 +29,7 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-static void signal_fd(int fd)
+void soft_eventfd_signal(int fd)
 {
 	const uint64_t one = 1;
 
@@ -97,7 +96,7 @@ void soft_irqs_signal(struct soft_irqs *irqs, unsigned int vector)
 {
 	mutex_lock(&irqs->lock);
 	if (irqs->active != NONE_ACTIVE && vector < irqs->max)
-		signal_fd(irqs->fds[vector]);
+		soft_eventfd_signal(irqs->fds[vector]);
 	mutex_unlock(&irqs->lock);
 }
 
@@ -129,8 +128,7 @@ uint32_t soft_irqs_count(const struct soft_device *dev, uint32_t index)
 
 /* --- eventfds of the caller ---------------------------------------------------------------- */
 
-/* Our own duplicate of an eventfd: -EBADF, -EINVAL if it is something else. */
-static int get_eventfd(int32_t fd, int *out)
+int soft_eventfd_get(int32_t fd, int *out)
 {
 	static const char expected[] = "anon_inode:[eventfd]";
 	char path[64], target[64] = "";
@@ -156,7 +154,7 @@ static int set_vector(struct soft_irqs *irqs, unsigned int vector, int32_t fd, b
 		return 0;
 	if (!resizable && vector >= irqs->allocated)
 		return -EINVAL;
-	return get_eventfd(fd, &irqs->fds[vector]);
+	return soft_eventfd_get(fd, &irqs->fds[vector]);
 }
 
 static int set_block(struct soft_irqs *irqs, unsigned int start, unsigned int count,
@@ -214,7 +212,7 @@ static int trigger_vectors_locked(struct soft_irqs *irqs, const struct request *
 		return -EINVAL;
 	for (unsigned int i = 0; i < req->count; i++)
 		if (should_trigger(req, i))
-			signal_fd(irqs->fds[req->start + i]);
+			soft_eventfd_signal(irqs->fds[req->start + i]);
 	return 0;
 }
 
@@ -245,7 +243,7 @@ static int set_single(int *fd, const struct request *req)
 		if (*fd < 0)
 			return -EINVAL;
 		if (req->count)
-			signal_fd(*fd);
+			soft_eventfd_signal(*fd);
 		else
 			close_fd(fd);
 		return 0;
@@ -254,14 +252,14 @@ static int set_single(int *fd, const struct request *req)
 		return -EINVAL;
 	if (req->flags & VFIO_IRQ_SET_DATA_BOOL) {
 		if (should_trigger(req, 0))
-			signal_fd(*fd);
+			soft_eventfd_signal(*fd);
 		return 0;
 	}
 	memcpy(&wanted, req->data, sizeof(wanted));
 	if (wanted == -1) {
 		close_fd(fd);
 	} else if (wanted >= 0) {
-		err = get_eventfd(wanted, &fresh);
+		err = soft_eventfd_get(wanted, &fresh);
 		if (err)
 			return err;
 		close_fd(fd);

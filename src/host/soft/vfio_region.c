@@ -5,17 +5,16 @@
  * As vfio-pci does, an access of any size and alignment becomes naturally aligned ones of
  * 8, 4, 2 or 1 bytes (4 at most in configuration space); a BAR read or write stops at
  * the end of the BAR; the MSI-X table is out of reach (reads as ones); a BAR whose
- * decoding the driver switched off answers EIO.
+ * decoding the driver switched off, or of a device in low power, answers EIO.
  *
  * Source: Linux 7.2 drivers/vfio/pci/{vfio_pci_rdwr,vfio_pci_config,vfio_pci_core}.c.
  */
-#include "host/soft/soft.h"
+#include "host/soft/vfio.h"
 
 #include "base/endian.h"
 
 #include <errno.h>
 #include <linux/pci_regs.h>
-#include <linux/vfio.h>
 #include <string.h>
 
 #define INDEX_SHIFT 40
@@ -101,18 +100,20 @@ static void bar_write(struct soft_device *dev, unsigned int bar, const uint8_t *
 /* --- read and write ----------------------------------------------------------------------- */
 
 /* One bounce buffer full, under the device lock. */
-static int access_some(struct soft_device *dev, unsigned int index, uint64_t offset, uint8_t *buf,
-		       size_t count, bool write)
+static int access_some(struct soft_vfio_file *vfile, unsigned int index, uint64_t offset,
+		       uint8_t *buf, size_t count, bool write)
 {
+	struct soft_device *dev = vfile->dev;
 	int err = 0;
 
 	mutex_lock(&dev->lock);
+	soft_vfio_wake(dev, vfile);
 	if (index == VFIO_PCI_CONFIG_REGION_INDEX) {
 		if (write)
 			config_write(dev, buf, count, offset);
 		else
 			config_read(dev, buf, count, offset);
-	} else if (!soft_config_decodes_memory(dev)) {
+	} else if (vfile->low_power || !soft_config_decodes_memory(dev)) {
 		err = -EIO;
 	} else if (write) {
 		bar_write(dev, index, buf, count, offset);
@@ -157,7 +158,7 @@ static ssize_t access_region(struct soft_file *file, uintptr_t user, size_t coun
 		if (write)
 			err = soft_copy_from_user(bounce, soft_user_ptr(user + done), n);
 		if (!err)
-			err = access_some(vfile->dev, index, offset + done, bounce, n, write);
+			err = access_some(vfile, index, offset + done, bounce, n, write);
 		if (!err && !write)
 			err = soft_copy_to_user(soft_user_ptr(user + done), bounce, n);
 		done += n;
