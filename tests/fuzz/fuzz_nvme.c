@@ -21,7 +21,7 @@ static int dma(struct endpoint_bus *bus, const struct endpoint_dma_request *req)
 }
 static void irq(struct endpoint_bus *bus, unsigned int v) { assert(v < to_nvme(ep)->vectors); }
 static void kick(struct endpoint_bus *bus) { ep->ops->run(ep); }
-static struct endpoint_bus bus = { &(const struct endpoint_bus_ops){ dma, irq, kick } };
+static struct endpoint_bus bus = { &(const struct endpoint_bus_ops){ .dma = dma, .interrupt = irq, .kick = kick } };
 static void write32(uint64_t at, uint32_t value) { ep->ops->bar_write(ep, 0, at, 4, value); }
 
 static void command(unsigned int qid, struct nvme_sqe sqe)
