@@ -17,7 +17,7 @@ VTD = "intel-iommu,scalable-mode=on,fsts=on,caching-mode=on,intremap=off"
 
 
 def qemu(iommu, *more):
-    append = ("console=ttyS0 panic=-1 panic_on_warn=1 nestor.job=io nestor.arg=0,2,7" +
+    append = ("console=ttyS0 no_timer_check panic=-1 panic_on_warn=1 nestor.job=io nestor.arg=0,2,7" +
               (" intel_iommu=on,sm_on iommu.strict=1" if iommu else ""))
     return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg", "-cpu", "max",
             "-smp", "2", "-m", "512M", "-object", "memory-backend-memfd,id=ram,size=512M,share=on",
