@@ -17,8 +17,9 @@ extern "C" {
 
 /** enum nst_soft_iommu - the hardware and its kernel driver that a software host plays. */
 enum nst_soft_iommu {
-	NST_SOFT_VTD,	 /* Intel VT-d in scalable mode */
-	NST_SOFT_SMMUV3, /* Arm SMMUv3 with two stages */
+	NST_SOFT_VTD,	   /* Intel VT-d in scalable mode */
+	NST_SOFT_SMMUV3,   /* Arm SMMUv3 with two stages */
+	NST_SOFT_SELFTEST, /* for the kernel's own tests of iommufd: answers IOMMU_TEST_CMD */
 	NST_SOFT_NUM_IOMMUS,
 };
 

@@ -20,7 +20,8 @@ static const char help[] =
 	"\n"
 	"  --device DESC     a simulated device; again for more. DESC is\n"
 	"                      nvme,file=IMAGE[,serial=S][,readonly=on][,msix=off]\n"
-	"  --iommu KIND      the IOMMU of the host: vtd (default) or smmuv3\n"
+	"  --iommu KIND      the IOMMU of the host: vtd (default), smmuv3, or selftest (for the kernel's\n"
+	"                    own tests of iommufd)\n"
 	"  --check           the IOMMU sanitizer: verify every IOTLB hit against the tables, and\n"
 	"                    say which iommufd objects the command had left at its end\n"
 	"  --quirks          where Linux 7.2 does not keep its own rules, do as it does\n"
@@ -141,6 +142,7 @@ static int set_iommu(struct host_options *o, const char *name)
 	static const char *const names[NST_SOFT_NUM_IOMMUS] = {
 		[NST_SOFT_VTD] = "vtd",
 		[NST_SOFT_SMMUV3] = "smmuv3",
+		[NST_SOFT_SELFTEST] = "selftest",
 	};
 
 	for (unsigned int i = 0; i < NST_SOFT_NUM_IOMMUS; i++)
@@ -148,7 +150,7 @@ static int set_iommu(struct host_options *o, const char *name)
 			o->iommu = (enum nst_soft_iommu)i;
 			return -1;
 		}
-	complain("--iommu %s: there is no such IOMMU; there are vtd and smmuv3", name);
+	complain("--iommu %s: there is no such IOMMU; there are vtd, smmuv3 and selftest", name);
 	return EXIT_USAGE;
 }
 

@@ -58,6 +58,8 @@ static int reserve_window(struct soft_ioas *ioas, const struct soft_bound *bound
 {
 	const struct soft_iommu_ops *ops = iommu_ops(bound);
 
+	if (!ops->window_last)
+		return 0;
 	return soft_ioas_reserve(ioas, ops->window_start, ops->window_last, bound);
 }
 
@@ -196,43 +198,39 @@ static void detach(struct soft_ctx *ctx, struct soft_bound *bound,
 	put_hwpt(ctx, old.hwpt);
 }
 
-/*
- * One device per group here, so what the kernel keeps per group is per device: a place
- * that is taken is replaced only by the kind of call that took it.
- */
-static int attach_to_hwpt(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
-			  bool via_pasid, struct soft_hwpt *hwpt) REQUIRES(&ctx->lock)
+/* One device per group here, so what the kernel keeps per group is per device. */
+static int change_to_hwpt(struct soft_ctx *ctx, struct soft_bound *bound,
+			  const struct soft_change *change, struct soft_hwpt *hwpt)
+	REQUIRES(&ctx->lock)
 {
-	struct soft_attachment *attachment = find_attachment(bound, pasid);
+	struct soft_attachment *attachment = find_attachment(bound, change->pasid);
 
-	if (!attachment)
-		return attach_first(bound, pasid, via_pasid, hwpt);
-	if (attachment->via_pasid != via_pasid)
-		return -EBUSY;
-	return replace(ctx, bound, attachment, hwpt);
+	if (change->replace)
+		return attachment ? replace(ctx, bound, attachment, hwpt) : -EINVAL;
+	return attachment ? -EBUSY : attach_first(bound, change->pasid, change->via_pasid, hwpt);
 }
 
 /* --- an IOAS: through a domain that is there, or a new one ----------------------------- */
 
-static int make_auto_domain(struct soft_ctx *ctx, struct soft_bound *bound, struct soft_ioas *ioas,
-			    uint32_t pasid, bool via_pasid, struct soft_hwpt **out)
-	REQUIRES(&ctx->lock)
+static int make_auto_domain(struct soft_ctx *ctx, struct soft_bound *bound,
+			    const struct soft_change *change, struct soft_ioas *ioas,
+			    struct soft_hwpt **out) REQUIRES(&ctx->lock)
 {
 	struct soft_hwpt_paging *paging;
 	int err = 0;
 
 	/* The kernel attaches before it fills the domain: of two errors this is the first. */
-	if (pasid == SOFT_RID_PASID && !soft_ioas_is_reserved_by(ioas, bound)) {
+	if (change->pasid == SOFT_RID_PASID && !soft_ioas_is_reserved_by(ioas, bound)) {
 		err = reserve_window(ioas, bound);
 		if (err)
 			return err;
 		soft_ioas_unreserve(ioas, bound);
 	}
-	err = soft_hwpt_paging_alloc(ctx, bound->dev, ioas, 0, &paging);
+	err = soft_hwpt_paging_alloc(ctx, bound->dev, ioas, 0, NULL, &paging);
 	if (err)
 		return err;
 	paging->auto_domain = true;
-	err = attach_to_hwpt(ctx, bound, pasid, via_pasid, &paging->hwpt);
+	err = change_to_hwpt(ctx, bound, change, &paging->hwpt);
 	if (err) {
 		soft_hwpt_paging_abort(ctx, paging);
 		return err;
@@ -242,27 +240,27 @@ static int make_auto_domain(struct soft_ctx *ctx, struct soft_bound *bound, stru
 	return 0;
 }
 
-static int attach_to_ioas(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
-			  bool via_pasid, struct soft_ioas *ioas, struct soft_hwpt **out)
-	REQUIRES(&ctx->lock)
+static int change_to_ioas(struct soft_ctx *ctx, struct soft_bound *bound,
+			  const struct soft_change *change, struct soft_ioas *ioas,
+			  struct soft_hwpt **out) REQUIRES(&ctx->lock)
 {
 	for (struct soft_hwpt_paging *d = ioas->domains; d; d = d->next_domain) {
 		int err;
 
 		if (!d->auto_domain)
 			continue;
-		err = attach_to_hwpt(ctx, bound, pasid, via_pasid, &d->hwpt);
+		err = change_to_hwpt(ctx, bound, change, &d->hwpt);
 		if (err == -EINVAL)
 			continue; /* not for this device; maybe the next one is */
 		if (!err)
 			*out = &d->hwpt;
 		return err;
 	}
-	return make_auto_domain(ctx, bound, ioas, pasid, via_pasid, out);
+	return make_auto_domain(ctx, bound, change, ioas, out);
 }
 
-static int attach_locked(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
-			 bool via_pasid, uint32_t *pt_id) REQUIRES(&ctx->lock)
+int soft_bound_change_locked(struct soft_ctx *ctx, struct soft_bound *bound,
+			     const struct soft_change *change, uint32_t *pt_id)
 {
 	struct soft_object *pt = soft_object_find(ctx, *pt_id, SOFT_ANY);
 	struct soft_hwpt *hwpt;
@@ -272,10 +270,10 @@ static int attach_locked(struct soft_ctx *ctx, struct soft_bound *bound, uint32_
 		return -ENOENT;
 	hwpt = soft_object_to_hwpt(pt);
 	if (hwpt)
-		err = attach_to_hwpt(ctx, bound, pasid, via_pasid, hwpt);
+		err = change_to_hwpt(ctx, bound, change, hwpt);
 	else if (pt->type == SOFT_IOAS)
-		err = attach_to_ioas(ctx, bound, pasid, via_pasid,
-				     container_of(pt, struct soft_ioas, obj), &hwpt);
+		err = change_to_ioas(ctx, bound, change, container_of(pt, struct soft_ioas, obj),
+				     &hwpt);
 	else
 		err = -EINVAL;
 	if (!err)
@@ -283,64 +281,98 @@ static int attach_locked(struct soft_ctx *ctx, struct soft_bound *bound, uint32_
 	return err;
 }
 
+/* As VFIO does: a place that is taken is replaced only by the kind of call that took it. */
 int soft_bound_attach(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
 		      bool via_pasid, uint32_t *pt_id)
 {
+	struct soft_change change = { .pasid = pasid, .via_pasid = via_pasid };
+	const struct soft_attachment *attachment;
 	int err;
 
 	mutex_lock(&ctx->lock);
-	err = attach_locked(ctx, bound, pasid, via_pasid, pt_id);
+	attachment = find_attachment(bound, pasid);
+	change.replace = attachment && attachment->via_pasid == via_pasid;
+	err = soft_bound_change_locked(ctx, bound, &change, pt_id);
 	mutex_unlock(&ctx->lock);
 	return err;
+}
+
+void soft_bound_detach_locked(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
+			      bool via_pasid)
+{
+	struct soft_attachment *attachment = find_attachment(bound, pasid);
+
+	if (attachment && attachment->via_pasid == via_pasid)
+		detach(ctx, bound, attachment);
 }
 
 void soft_bound_detach(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
 		       bool via_pasid)
 {
-	struct soft_attachment *attachment;
-
 	mutex_lock(&ctx->lock);
-	attachment = find_attachment(bound, pasid);
-	if (attachment && attachment->via_pasid == via_pasid)
-		detach(ctx, bound, attachment);
+	soft_bound_detach_locked(ctx, bound, pasid, via_pasid);
 	mutex_unlock(&ctx->lock);
+}
+
+const struct soft_hwpt *soft_bound_hwpt(const struct soft_bound *bound, uint32_t pasid)
+{
+	const struct soft_attachment *attachment = find_attachment(bound, pasid);
+
+	return attachment ? attachment->hwpt : NULL;
 }
 
 /* --- devices in a context -------------------------------------------------------------- */
 
-int soft_bound_create(struct soft_ctx *ctx, struct soft_device *dev, struct soft_bound **out)
+int soft_bound_create_locked(struct soft_ctx *ctx, struct soft_device *dev, struct soft_bound **out)
 {
-	struct soft_bound *bound;
+	struct soft_bound *bound = soft_object_reserve(ctx, sizeof(*bound), SOFT_BOUND);
 
-	mutex_lock(&ctx->lock);
-	bound = soft_object_reserve(ctx, sizeof(*bound), SOFT_BOUND);
-	if (bound) {
-		bound->dev = dev;
-		bound->obj.users = 1; /* the cdev file: never to be destroyed by id */
-		soft_object_finalize(ctx, &bound->obj);
-	}
-	mutex_unlock(&ctx->lock);
 	if (!bound)
 		return -ENOMEM;
+	bound->dev = dev;
+	bound->obj.users = 1; /* the cdev file: never to be destroyed by id */
+	soft_object_finalize(ctx, &bound->obj);
 	*out = bound;
 	return 0;
 }
 
-void soft_bound_destroy(struct soft_ctx *ctx, struct soft_bound *bound)
+int soft_bound_create(struct soft_ctx *ctx, struct soft_device *dev, struct soft_bound **out)
 {
+	int err;
+
 	mutex_lock(&ctx->lock);
+	err = soft_bound_create_locked(ctx, dev, out);
+	mutex_unlock(&ctx->lock);
+	return err;
+}
+
+void soft_bound_destroy_locked(struct soft_ctx *ctx, struct soft_bound *bound)
+{
 	while (bound->num_attachments)
 		detach(ctx, bound, &bound->attachments[bound->num_attachments - 1]);
 	free(bound->attachments);
 	soft_vdevice_orphan(ctx, bound);
 	soft_fault_forget_requests(bound->dev);
 	soft_object_abort(ctx, &bound->obj);
+}
+
+void soft_bound_destroy(struct soft_ctx *ctx, struct soft_bound *bound)
+{
+	mutex_lock(&ctx->lock);
+	soft_bound_destroy_locked(ctx, bound);
 	mutex_unlock(&ctx->lock);
+}
+
+struct soft_bound *soft_bound_find(struct soft_ctx *ctx, uint32_t id)
+{
+	struct soft_object *obj = soft_object_find(ctx, id, SOFT_BOUND);
+
+	return obj ? container_of(obj, struct soft_bound, obj) : NULL;
 }
 
 struct soft_device *soft_device_find(struct soft_ctx *ctx, uint32_t id)
 {
-	struct soft_object *obj = soft_object_find(ctx, id, SOFT_BOUND);
+	struct soft_bound *bound = soft_bound_find(ctx, id);
 
-	return obj ? container_of(obj, struct soft_bound, obj)->dev : NULL;
+	return bound ? bound->dev : NULL;
 }

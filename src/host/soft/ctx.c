@@ -8,11 +8,11 @@
  * gets a copy of the structure and writes it back itself, because write-back may fail
  * and what was made must then be undone.
  */
-#include "host/soft/soft.h"
+#include "host/soft/mmap.h"
+#include "host/soft/mock_abi.h"
 
 #include <errno.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 
 union any_cmd {
 	struct iommu_destroy destroy;
@@ -36,7 +36,13 @@ union any_cmd {
 	struct iommu_ioas_change_process change_process;
 	struct iommu_veventq_alloc veventq_alloc;
 	struct iommu_hw_queue_alloc hw_queue_alloc;
+	struct selftest_cmd selftest;
 };
+
+static int selftest_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd) REQUIRES(&ctx->lock)
+{
+	return ctx->file.host->iommu->ops->test_ioctl(ctx, ucmd);
+}
 
 struct ioctl_entry {
 	unsigned long request;
@@ -80,7 +86,16 @@ static const struct ioctl_entry ioctls[] = {
 	ENTRY(IOMMU_VEVENTQ_ALLOC, struct iommu_veventq_alloc, out_veventq_fd,
 	      soft_veventq_alloc_ioctl),
 	ENTRY(IOMMU_HW_QUEUE_ALLOC, struct iommu_hw_queue_alloc, length, soft_hw_queue_alloc_ioctl),
+	ENTRY(SELFTEST_CMD, struct selftest_cmd, last, selftest_ioctl),
 };
+
+/* A kernel without the selftest's driver has a shorter table. */
+static size_t table_size(const struct soft_ctx *ctx)
+{
+	if (ctx->file.host->iommu->ops->test_ioctl)
+		return ARRAY_SIZE(ioctls);
+	return _IOC_NR(IOMMU_HW_QUEUE_ALLOC) - IOMMUFD_CMD_BASE + 1;
+}
 
 static const struct soft_file_ops ctx_ops;
 
@@ -103,7 +118,7 @@ static int ctx_ioctl(struct soft_file *file, unsigned long request, void *arg)
 	union any_cmd cmd;
 	int ret;
 
-	if (index >= ARRAY_SIZE(ioctls)) {
+	if (index >= table_size(ctx)) {
 		mutex_lock(&ctx->lock);
 		ret = soft_vfio_compat_ioctl(ctx, request, arg);
 		mutex_unlock(&ctx->lock);
@@ -140,20 +155,6 @@ static ssize_t ctx_pwrite(struct soft_file *file, const void *buf, size_t count,
 	return -EINVAL;
 }
 
-/* No object offers anything to map yet, so every offset is unknown. */
-static void *ctx_mmap(struct soft_file *file, size_t length, int prot, int flags, off_t offset,
-		      int *err)
-{
-	if (!length || !IS_ALIGNED((uint64_t)offset, PAGE_SIZE_4K) ||
-	    !IS_ALIGNED(length, PAGE_SIZE_4K) || (flags & MAP_TYPE) == MAP_PRIVATE)
-		*err = -EINVAL;
-	else if (prot & PROT_EXEC)
-		*err = -EPERM;
-	else
-		*err = -ENXIO;
-	return NULL;
-}
-
 /* Every device of the context holds its file, so none is bound any more. */
 static void ctx_release(struct soft_file *file)
 {
@@ -176,7 +177,7 @@ static const struct soft_file_ops ctx_ops = {
 	.context = ctx_context,
 	.pread = ctx_pread,
 	.pwrite = ctx_pwrite,
-	.mmap = ctx_mmap,
+	.mmap = soft_mmap_map,
 	.release = ctx_release,
 };
 

@@ -123,24 +123,27 @@ static void set_bit_in_window(struct window *w, uint64_t bit)
 	w->bytes[byte - w->at] |= (uint8_t)(1 << bit % 8);
 }
 
-/* The page at @iova was written: all bits that stand for a part of it, or the one. */
+/* The page of @size bytes at @iova was written: all bits that stand for a part of it, or the one.
+ */
 static void report_page(struct window *w, const struct iommu_hwpt_get_dirty_bitmap *cmd,
-			uint64_t iova)
+			uint64_t iova, uint64_t size)
 {
 	unsigned int shift = (unsigned int)__builtin_ctzll(cmd->page_size);
 	uint64_t first = (iova - cmd->iova) >> shift;
-	uint64_t last = (iova + PAGE_SIZE_4K - 1 - cmd->iova) >> shift;
+	uint64_t last = (iova + size - 1 - cmd->iova) >> shift;
 
 	for (uint64_t bit = first; bit <= last; bit++)
 		set_bit_in_window(w, bit);
 }
 
-static void read_range(struct soft_iommu *iommu, const struct mem_range *range,
+static void read_range(const struct soft_hwpt_paging *paging, const struct mem_range *range,
 		       const struct iommu_hwpt_get_dirty_bitmap *cmd, struct window *w)
 {
+	unsigned int page_lg2 = paging->dirty.page_lg2;
+	struct soft_iommu *iommu = paging->iommu;
 	uint64_t last = MIN(cmd->iova + (cmd->length - 1), range->last);
-	uint64_t word = (MAX(cmd->iova, range->start) - range->start) >> PAGE_SHIFT_4K;
-	uint64_t end = (((last - range->start) >> PAGE_SHIFT_4K) / VTD_DIRTY_WORD_PAGES) + 1;
+	uint64_t word = (MAX(cmd->iova, range->start) - range->start) >> page_lg2;
+	uint64_t end = (((last - range->start) >> page_lg2) / VTD_DIRTY_WORD_PAGES) + 1;
 	bool clear = !(cmd->flags & IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR);
 	uint64_t words[WORDS_AT_ONCE];
 
@@ -149,14 +152,16 @@ static void read_range(struct soft_iommu *iommu, const struct mem_range *range,
 		bool any;
 
 		iommu->ops->map_begin(iommu);
-		any = vtd_dirty_read(range, cmd->iova, last, clear, word, count, words);
+		any = vtd_dirty_read(&paging->dirty, range, cmd->iova, last, clear, word, count,
+				     words);
 		iommu->ops->map_end(iommu, any && clear);
 		for (size_t i = 0; any && i < count; i++)
 			for (uint64_t bits = words[i]; bits; bits &= bits - 1) {
 				uint64_t page = (word + i) * VTD_DIRTY_WORD_PAGES +
 						(uint64_t)__builtin_ctzll(bits);
 
-				report_page(w, cmd, range->start + (page << PAGE_SHIFT_4K));
+				report_page(w, cmd, range->start + (page << page_lg2),
+					    BIT64(page_lg2));
 			}
 	}
 }
@@ -198,7 +203,7 @@ int soft_hwpt_get_dirty_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 
 		if (range->start > cmd->iova + (cmd->length - 1))
 			break;
-		read_range(ctx->file.host->iommu, range, cmd, &window);
+		read_range(paging, range, cmd, &window);
 	}
 	flush_window(&window);
 	if (window.lost)

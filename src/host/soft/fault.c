@@ -23,8 +23,6 @@
 
 #define RECORD_BYTES sizeof(struct iommu_hwpt_pgfault)
 #define RESPONSE_BYTES sizeof(struct iommu_hwpt_page_response)
-/* The VT-d driver lets this through beside PASID_VALID: the device wants the PASID back. */
-#define PGFAULT_FLAGS_NEEDS_PASID (1U << 2)
 #define MAX_PARTIALS 4096 /* of a device that never sends the last of a group */
 
 struct soft_fault_group {
@@ -302,16 +300,22 @@ void soft_hwpt_put_fault(struct soft_hwpt *hwpt)
 /* --- attachments -------------------------------------------------------------------------------
  */
 
+/* That nobody wants the requests of a PASID matters only if the RID's HWPT would get them. */
+static bool needs_handler(const struct soft_device *dev, const struct soft_hwpt *hwpt)
+{
+	return hwpt && (hwpt->fault || dev->host->iommu->ops->user_pasid_table);
+}
+
 int soft_fault_prepare(struct soft_device *dev, const struct soft_hwpt *hwpt)
 {
 	size_t max = dev->max_handlers ? 2 * dev->max_handlers : 4;
 	struct soft_fault_handler *grown;
 	int err = 0;
 
-	if (!hwpt->fault)
+	if (!needs_handler(dev, hwpt))
 		return 0;
 	mutex_lock(&dev->host->fault_lock);
-	if (!dev->has_pri && dev->host->iommu->ops->faults_need_pri) {
+	if (hwpt->fault && !dev->has_pri && dev->host->iommu->ops->faults_need_pri) {
 		err = -ENODEV;
 	} else if (dev->num_handlers == dev->max_handlers) {
 		grown = alloc_resize(dev->handlers, max, sizeof(*grown));
@@ -343,12 +347,17 @@ void soft_fault_switch(struct soft_bound *bound, uint32_t pasid, const struct so
 	mutex_lock(&dev->host->fault_lock);
 	handler = find_handler(dev, pasid);
 	if (handler) {
-		left = take_groups(handler->fault, dev, pasid);
+		if (handler->fault)
+			left = take_groups(handler->fault, dev, pasid);
 		*handler = dev->handlers[--dev->num_handlers];
 	}
-	if (hwpt && hwpt->fault)
-		dev->handlers[dev->num_handlers++] =
-			(struct soft_fault_handler){ pasid, bound->obj.id, hwpt->fault };
+	if (needs_handler(dev, hwpt))
+		dev->handlers[dev->num_handlers++] = (struct soft_fault_handler){
+			.pasid = pasid,
+			.dev_id = bound->obj.id,
+			.fault = hwpt->fault,
+			.is_nested = hwpt->obj.type == SOFT_HWPT_NESTED,
+		};
 	mutex_unlock(&dev->host->fault_lock);
 	answer_all(left);
 }
@@ -356,13 +365,15 @@ void soft_fault_switch(struct soft_bound *bound, uint32_t pasid, const struct so
 /* --- what devices report
  * -------------------------------------------------------------------------- */
 
-static struct iommu_hwpt_pgfault make_record(const struct soft_page_request *req, uint32_t dev_id)
+static struct iommu_hwpt_pgfault make_record(const struct soft_device *dev,
+					     const struct soft_page_request *req, uint32_t dev_id)
 {
+	uint32_t pasid_flags = IOMMU_PGFAULT_FLAGS_PASID_VALID |
+			       dev->host->iommu->ops->pasid_fault_flags;
 	bool has_pasid = req->pasid != NST_NO_PASID;
 
 	return (struct iommu_hwpt_pgfault){
-		.flags = (has_pasid ? IOMMU_PGFAULT_FLAGS_PASID_VALID | PGFAULT_FLAGS_NEEDS_PASID
-				    : 0) |
+		.flags = (has_pasid ? pasid_flags : 0) |
 			 (req->last ? IOMMU_PGFAULT_FLAGS_LAST_PAGE : 0),
 		.dev_id = dev_id,
 		.pasid = has_pasid ? req->pasid : 0,
@@ -410,10 +421,23 @@ static void gather(struct soft_device *dev, uint32_t index, uint32_t dev_id,
 			continue;
 		}
 		if (group)
-			group->records[group->count++] = make_record(&partial->req, dev_id);
+			group->records[group->count++] = make_record(dev, &partial->req, dev_id);
 		*link = partial->next;
 		free(partial);
 	}
+}
+
+/* Whose queue gets requests with @pasid, or NULL. */
+static struct soft_fault_handler *find_listener(struct soft_device *dev, uint32_t pasid)
+{
+	struct soft_fault_handler *handler = find_handler(dev, pasid);
+
+	if (!handler && dev->host->iommu->ops->user_pasid_table) {
+		handler = find_handler(dev, SOFT_RID_PASID);
+		if (handler && !handler->is_nested)
+			handler = NULL;
+	}
+	return handler && handler->fault ? handler : NULL;
 }
 
 /* The last of a group has come: queue it. False if nobody takes it. */
@@ -421,7 +445,7 @@ static bool queue_group(struct soft_device *dev, const struct soft_page_request 
 			soft_page_response_fn *done, void *opaque)
 {
 	uint32_t pasid = req->pasid == NST_NO_PASID ? SOFT_RID_PASID : req->pasid;
-	struct soft_fault_handler *handler = find_handler(dev, pasid);
+	struct soft_fault_handler *handler = find_listener(dev, pasid);
 	struct soft_fault_group *group = NULL;
 
 	if (handler)
@@ -430,9 +454,9 @@ static bool queue_group(struct soft_device *dev, const struct soft_page_request 
 	gather(dev, req->group, handler ? handler->dev_id : 0, group);
 	if (!group)
 		return false;
-	group->records[group->count++] = make_record(req, handler->dev_id);
+	group->records[group->count++] = make_record(dev, req, handler->dev_id);
 	group->dev = dev;
-	group->pasid = pasid;
+	group->pasid = handler->pasid;
 	group->done = done;
 	group->opaque = opaque;
 	append_group(handler->fault, group);

@@ -7,7 +7,7 @@
  * kernel's descriptors look like to poll. The file behind a number is found in a table;
  * each call holds a reference, so close() in the middle of a call only takes the number.
  */
-#include "host/soft/soft.h"
+#include "host/soft/mmap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +28,20 @@ struct soft_file *soft_file_get(struct soft_host *host, int fd)
 
 	mutex_lock(&host->lock);
 	if (fd >= 0 && (size_t)fd < host->num_files)
+		file = host->files[fd];
+	if (file)
+		atomic_fetch_add(&file->refs, 1);
+	mutex_unlock(&host->lock);
+	return file;
+}
+
+struct soft_file *soft_file_get_of(struct soft_host *host, int fd, const struct soft_file_ops *ops)
+{
+	struct soft_file *file = NULL;
+
+	mutex_lock(&host->lock);
+	if (fd >= 0 && (size_t)fd < host->num_files && host->files[fd] &&
+	    host->files[fd]->ops == ops)
 		file = host->files[fd];
 	if (file)
 		atomic_fetch_add(&file->refs, 1);
@@ -85,16 +99,16 @@ int soft_file_set(struct soft_host *host, int fd, struct soft_file *file)
 	return err;
 }
 
-/* Give @file a number. The table takes over the caller's reference. */
-static int install_file(struct soft_host *host, struct soft_file *file, int flags)
+/* There is something at the number if somebody closed it behind our back. */
+int soft_file_install(struct soft_host *host, struct soft_file *file, int flags,
+		      struct soft_file **old)
 {
 	int fd = eventfd(1, flags & O_CLOEXEC ? EFD_CLOEXEC : 0);
 	int err;
 
 	if (fd < 0)
 		return -errno;
-	/* drops what is there if somebody closed the number behind our back */
-	err = soft_file_set(host, fd, file);
+	err = soft_file_exchange(host, fd, file, old);
 	if (err)
 		close(fd);
 	return err ? err : fd;
@@ -137,8 +151,8 @@ static struct soft_device *find_device(struct soft_host *host, const char *path)
 static int host_open(struct nst_host *base, const char *path, int flags)
 {
 	struct soft_host *host = to_soft_host(base);
+	struct soft_file *file, *old;
 	struct soft_device *dev;
-	struct soft_file *file;
 	int ret;
 
 	if (!path)
@@ -151,9 +165,11 @@ static int host_open(struct nst_host *base, const char *path, int flags)
 	}
 	if (ret)
 		return ret;
-	ret = install_file(host, file, flags);
+	ret = soft_file_install(host, file, flags, &old);
 	if (ret < 0)
 		soft_file_put(file);
+	else if (old)
+		soft_file_put(old);
 	return ret;
 }
 
@@ -252,10 +268,9 @@ static void *host_mmap(struct nst_host *base, size_t length, int prot, int flags
 	return mapped;
 }
 
-/* Nothing of this host can be mapped yet. */
 static int host_munmap(struct nst_host *base, void *addr, size_t length)
 {
-	return -EINVAL;
+	return soft_munmap(to_soft_host(base), addr, length);
 }
 
 /* --- life --------------------------------------------------------------------------------- */
@@ -278,6 +293,7 @@ static void host_destroy(struct nst_host *base)
 	size_t num_devices;
 
 	close_all_files(host);
+	soft_munmap_all(host);
 	mutex_lock(&host->lock);
 	devices = host->devices;
 	num_devices = host->num_devices;
@@ -314,6 +330,7 @@ static int create_iommu(struct soft_host *host, const struct nst_soft_config *co
 							struct soft_iommu **out) = {
 		[NST_SOFT_VTD] = soft_vtd_create,
 		[NST_SOFT_SMMUV3] = soft_smmuv3_create,
+		[NST_SOFT_SELFTEST] = soft_mock_create,
 	};
 
 	if ((unsigned int)config->iommu >= NST_SOFT_NUM_IOMMUS)
@@ -378,8 +395,10 @@ int soft_add_endpoint(struct nst_host *base, struct endpoint *ep, char *path, si
 {
 	struct soft_host *host = to_soft_host(base);
 	struct soft_device *dev;
-	int err = soft_device_create(host, ep, &dev);
+	int err = -ENODEV;
 
+	if (!host->iommu->ops->has_own_devices)
+		err = soft_device_create(host, ep, &dev);
 	if (err)
 		return err;
 	mutex_lock(&host->lock);
@@ -413,11 +432,13 @@ int nst_soft_add_device(struct nst_host *base, const char *description, char *pa
 	endpoint_destroy(ep);
 	if (err == -ENOMEM)
 		set_err_text(err_text, "There is no memory for one more device.");
+	else if (err == -ENODEV)
+		set_err_text(err_text, "This IOMMU has only devices that its driver makes itself.");
 	else if (err == -EINVAL)
 		set_err_text(err_text, "The buffer for the path of the device is too small.");
 	else
 		set_err_text(err_text, "The software host is full: no slot is left for a device.");
-	return err == -ENOSPC ? -EINVAL : err;
+	return err == -ENOSPC || err == -ENODEV ? -EINVAL : err;
 }
 
 /* --- statistics ------------------------------------------------------------------------------ */

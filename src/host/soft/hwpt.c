@@ -59,7 +59,8 @@ static void driver_fini(struct soft_ctx *ctx, struct soft_hwpt_paging *paging)
 }
 
 int soft_hwpt_paging_alloc(struct soft_ctx *ctx, const struct soft_device *dev,
-			   struct soft_ioas *ioas, uint32_t flags, struct soft_hwpt_paging **out)
+			   struct soft_ioas *ioas, uint32_t flags,
+			   const struct iommu_hwpt_alloc *data, struct soft_hwpt_paging **out)
 {
 	const struct soft_iommu_ops *ops = dev->host->iommu->ops;
 	struct soft_hwpt_paging *paging;
@@ -73,8 +74,15 @@ int soft_hwpt_paging_alloc(struct soft_ctx *ctx, const struct soft_device *dev,
 	paging->nest_parent = flags & IOMMU_HWPT_ALLOC_NEST_PARENT;
 	paging->dirty_tracking = flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
 	paging->hwpt.pasid_compat = flags & IOMMU_HWPT_ALLOC_PASID;
+	paging->page_sizes = PAGE_SIZE_4K | 2ULL << 20 | 1ULL << 30;
 	err = ops->paging_init(dev, flags & ~(uint32_t)IOMMU_HWPT_FAULT_ID_VALID, paging);
+	if (!err && data) {
+		err = ops->paging_data ? ops->paging_data(data, paging) : -EOPNOTSUPP;
+		if (err)
+			driver_fini(ctx, paging);
+	}
 	if (!err) {
+		paging->dirty.page_lg2 = (unsigned int)__builtin_ctzll(paging->page_sizes);
 		err = soft_ioas_add_domain(ioas, paging);
 		if (err)
 			driver_fini(ctx, paging);
@@ -123,9 +131,8 @@ static int alloc_on_ioas(struct soft_ctx *ctx, const struct soft_device *dev,
 		return -EOPNOTSUPP;
 	if ((cmd->flags & IOMMU_HWPT_FAULT_ID_VALID) && (cmd->flags & IOMMU_HWPT_ALLOC_NEST_PARENT))
 		return -EOPNOTSUPP;
-	if (cmd->data_len) /* the driver knows no data for a paging domain */
-		return -EOPNOTSUPP;
-	err = soft_hwpt_paging_alloc(ctx, dev, ioas, cmd->flags, &paging);
+	err = soft_hwpt_paging_alloc(ctx, dev, ioas, cmd->flags, cmd->data_len ? cmd : NULL,
+				     &paging);
 	if (!err)
 		*out = &paging->hwpt;
 	return err;

@@ -7,7 +7,7 @@
  *
  * Semantics: Linux 7.2 drivers/iommu/iommufd/{ioas,io_pagetable}.c.
  */
-#include "host/soft/soft.h"
+#include "host/soft/access.h"
 
 #include <errno.h>
 #include <linux/capability.h>
@@ -251,6 +251,31 @@ int soft_ioas_allow_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 	return 0;
 }
 
+/* --- alignment ------------------------------------------------------------------------ */
+
+bool soft_ioas_areas_fit(const struct soft_ioas *ioas, uint64_t alignment)
+{
+	for (size_t i = 0; i < ioas->areas.count; i++) {
+		const struct mem_range *r = &ioas->areas.ranges[i];
+
+		if (!IS_ALIGNED(r->start | (r->last + 1) | r->hva.v, alignment))
+			return false;
+	}
+	return true;
+}
+
+void soft_ioas_relax_alignment(struct soft_ioas *ioas)
+{
+	uint64_t alignment = ioas->no_huge_pages ? PAGE_SIZE_4K : 1;
+
+	for (const struct soft_hwpt_paging *d = ioas->domains; d; d = d->next_domain)
+		alignment = MAX(alignment, d->page_sizes & -d->page_sizes);
+	for (const struct soft_access *a = ioas->accesses; a; a = a->next)
+		if (a->pins_pages)
+			alignment = PAGE_SIZE_4K;
+	ioas->alignment = alignment;
+}
+
 /* --- options -------------------------------------------------------------------------- */
 
 static bool has_sys_resource(void)
@@ -288,12 +313,8 @@ int soft_ioas_disable_huge_pages(struct soft_ioas *ioas)
 		return 0;
 	if (ioas->domains && ioas->areas.count)
 		return -EINVAL;
-	for (size_t i = 0; i < ioas->areas.count; i++) {
-		const struct mem_range *r = &ioas->areas.ranges[i];
-
-		if (!IS_ALIGNED(r->start | (r->last + 1) | r->hva.v, PAGE_SIZE_4K))
-			return -EADDRINUSE;
-	}
+	if (!soft_ioas_areas_fit(ioas, PAGE_SIZE_4K))
+		return -EADDRINUSE;
 	ioas->no_huge_pages = true;
 	ioas->alignment = PAGE_SIZE_4K;
 	return 0;
@@ -316,7 +337,7 @@ static int option_huge_pages(struct soft_ctx *ctx, struct iommu_option *cmd) REQ
 	if (cmd->val64 != 1)
 		return -EINVAL;
 	ioas->no_huge_pages = false;
-	ioas->alignment = ioas->domains ? PAGE_SIZE_4K : 1;
+	soft_ioas_relax_alignment(ioas);
 	return 0;
 }
 

@@ -8,7 +8,8 @@
  *
  * Semantics: Linux 7.2 drivers/iommu/iommufd/io_pagetable.c.
  */
-#include "host/soft/soft.h"
+#include "host/soft/access.h"
+#include "host/soft/dmabuf.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -61,35 +62,41 @@ static int fill_domain(const struct soft_ioas *ioas, struct soft_hwpt_paging *do
 	return 0;
 }
 
-static bool areas_are_aligned(const struct soft_ioas *ioas, uint64_t alignment)
+/* Everything outside of the aperture. */
+static int reserve_outside(struct soft_ioas *ioas, const struct soft_hwpt_paging *domain)
 {
-	for (size_t i = 0; i < ioas->areas.count; i++) {
-		const struct mem_range *r = &ioas->areas.ranges[i];
+	int err = 0;
 
-		if (!IS_ALIGNED(r->start | (r->last + 1) | r->hva.v, alignment))
-			return false;
-	}
-	return true;
+	if (domain->aperture_start)
+		err = soft_ioas_reserve(ioas, 0, domain->aperture_start - 1, domain);
+	if (!err && domain->aperture_last != UINT64_MAX)
+		err = soft_ioas_reserve(ioas, domain->aperture_last + 1, UINT64_MAX, domain);
+	return err;
+}
+
+static void leave_ioas(struct soft_ioas *ioas, struct soft_hwpt_paging *domain)
+{
+	vtd_dirty_fini(&domain->dirty);
+	soft_ioas_unreserve(ioas, domain);
 }
 
 int soft_ioas_add_domain(struct soft_ioas *ioas, struct soft_hwpt_paging *domain)
 {
+	uint64_t alignment = domain->page_sizes & -domain->page_sizes;
 	int err;
 
-	if (!areas_are_aligned(ioas, PAGE_SIZE_4K))
+	if (alignment > ioas->alignment && !soft_ioas_areas_fit(ioas, alignment))
 		return -EADDRINUSE;
-	err = soft_ioas_reserve(ioas, domain->aperture_last + 1, UINT64_MAX, domain);
-	if (err)
-		return err;
-	err = fill_domain(ioas, domain);
+	err = reserve_outside(ioas, domain);
+	if (!err)
+		err = fill_domain(ioas, domain);
 	if (err) {
-		vtd_dirty_fini(&domain->dirty);
-		soft_ioas_unreserve(ioas, domain);
+		leave_ioas(ioas, domain);
 		return err;
 	}
 	domain->next_domain = ioas->domains;
 	ioas->domains = domain;
-	ioas->alignment = PAGE_SIZE_4K;
+	ioas->alignment = MAX(ioas->alignment, alignment);
 	return 0;
 }
 
@@ -100,10 +107,8 @@ void soft_ioas_remove_domain(struct soft_ioas *ioas, struct soft_hwpt_paging *do
 	while (*link != domain)
 		link = &(*link)->next_domain;
 	*link = domain->next_domain;
-	vtd_dirty_fini(&domain->dirty);
-	soft_ioas_unreserve(ioas, domain);
-	if (!ioas->domains && !ioas->no_huge_pages)
-		ioas->alignment = 1;
+	leave_ioas(ioas, domain);
+	soft_ioas_relax_alignment(ioas);
 }
 
 /* --- choice and check of addresses ---------------------------------------------------- */
@@ -255,7 +260,7 @@ static uint64_t piece_origin(const struct soft_piece *piece)
 {
 	const struct soft_pages *pages = piece->pages;
 
-	return pages->is_file ? pages->start + (piece->va - pages->va) : piece->va;
+	return pages->is_file || pages->dmabuf ? pages->start + (piece->va - pages->va) : piece->va;
 }
 
 int soft_ioas_map_pieces(struct soft_ctx *ctx, struct soft_ioas *ioas,
@@ -378,9 +383,12 @@ int soft_ioas_map_file_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 		return -EINVAL;
 	if (cmd->start + cmd->length < cmd->start)
 		return -EOVERFLOW;
-	err = soft_pages_create_file(cmd->fd, cmd->start, cmd->length,
-				     cmd->flags & IOMMU_IOAS_MAP_WRITEABLE,
-				     fixed ? cmd->iova : cmd->start, &pages);
+	err = soft_pages_create_dmabuf(ctx->file.host, cmd->fd, cmd->start, cmd->length,
+				       cmd->flags & IOMMU_IOAS_MAP_WRITEABLE, &pages);
+	if (err == -ENOTTY)
+		err = soft_pages_create_file(cmd->fd, cmd->start, cmd->length,
+					     cmd->flags & IOMMU_IOAS_MAP_WRITEABLE,
+					     fixed ? cmd->iova : cmd->start, &pages);
 	if (err)
 		return err;
 	err = map_whole(ctx, ioas, pages, flags_to_perm(cmd->flags), fixed, &iova);
@@ -504,9 +512,16 @@ int soft_ioas_unmap(struct soft_ctx *ctx, struct soft_ioas *ioas, uint64_t start
 	while (i < ioas->areas.count && ioas->areas.ranges[i].start <= last) {
 		const struct mem_range *r = &ioas->areas.ranges[i];
 
+		int err = soft_access_blocks_unmap(ioas, r->start, r->last);
+
+		if (err)
+			return err;
 		/* what lies before the area that would be cut is gone by now, as in the kernel */
 		if (r->start < start || r->last > last)
 			return -ENOENT;
+		err = soft_access_notify_unmap(ioas, r->start, r->last);
+		if (err)
+			return err;
 		*unmapped += r->last - r->start + 1;
 		sanitizer_unmapped(ctx->file.host->sanitizer, soft_object_name(&ioas->obj),
 				   r->start, r->last);

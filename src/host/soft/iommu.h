@@ -7,6 +7,7 @@
  *
  *	vtd.c		Intel VT-d	on vtd_hw.c
  *	smmuv3.c	Arm SMMUv3	on smmu_hw.c
+ *	mock.c		what the kernel's iommufd selftest has instead of hardware
  *
  * Operations that are optional say so: NULL is what a driver without it is to the core,
  * mostly EOPNOTSUPP. All of them are called with soft_ctx.lock held unless they say otherwise,
@@ -14,6 +15,8 @@
  */
 #ifndef HOST_SOFT_IOMMU_H
 #define HOST_SOFT_IOMMU_H
+
+#include "host/soft/mock_abi.h"
 
 #include <nestor/soft_host.h>
 
@@ -25,17 +28,20 @@ struct endpoint_ats_request;
 struct endpoint_dma_request;
 struct soft_attachment;
 struct soft_bound;
+struct soft_ctx;
 struct soft_device;
 struct soft_host;
 struct soft_hwpt;
 struct soft_hwpt_nested;
 struct soft_hwpt_paging;
+struct soft_ucmd;
 struct soft_viommu;
 
 /* The largest of what GET_HW_INFO says of any hardware. */
 union soft_hw_info {
 	struct iommu_hw_info_vtd vtd;
 	struct iommu_hw_info_arm_smmuv3 smmuv3;
+	struct selftest_hw_info selftest;
 };
 
 struct soft_iommu {
@@ -48,6 +54,10 @@ struct soft_iommu {
 struct soft_iommu_ops {
 	void (*destroy)(struct soft_iommu *iommu);
 
+	bool has_own_devices; /* no endpoint can be plugged in: the driver makes all there are */
+	/* IOMMU_TEST_CMD; optional. */
+	int (*test_ioctl)(struct soft_ctx *ctx, struct soft_ucmd *ucmd);
+
 	/* What GET_HW_INFO answers. */
 	uint32_t hw_info_type;
 	uint32_t hw_info_size;
@@ -57,7 +67,7 @@ struct soft_iommu_ops {
 	/* Device TLBs and page requests are served, and the driver enables them in devices. */
 	bool has_ats, has_pri;
 
-	/* Addresses no device's DMA may be mapped at: the window of interrupts. */
+	/* Addresses no device's DMA may be mapped at: the window of interrupts. Last 0: none. */
 	uint64_t window_start, window_last;
 
 	/*
@@ -66,7 +76,9 @@ struct soft_iommu_ops {
 	 */
 	int (*paging_init)(const struct soft_device *dev, uint32_t flags,
 			   struct soft_hwpt_paging *paging);
-	/* Undoes it; the domain is attached nowhere. Optional. */
+	/* After it, what the caller's data ask for. Optional. */
+	int (*paging_data)(const struct iommu_hwpt_alloc *cmd, struct soft_hwpt_paging *paging);
+	/* Undoes both; the domain is attached nowhere. Optional. */
 	void (*paging_fini)(struct soft_iommu *iommu, struct soft_hwpt_paging *paging);
 	/* 0 or -EINVAL: a mapping with enum range_map_perm that this domain can't have. */
 	int (*check_map)(const struct soft_hwpt_paging *paging, unsigned int perm);
@@ -85,6 +97,11 @@ struct soft_iommu_ops {
 
 	/* An HWPT with a fault queue can't be attached to a device without PRI. */
 	bool faults_need_pri;
+	/* Beside PASID_VALID in what fault queues say of a request with a PASID. */
+	uint32_t pasid_fault_flags;
+	/* A nested HWPT of the RID is for all PASIDs: it gets the requests of those that have no
+	 * attachment. */
+	bool user_pasid_table;
 	/*
 	 * Requests of @bound with @pasid now go through @hwpt, or (detach) are refused. What the
 	 * caches hold of the HWPT before is still there: forget() comes next, once per
@@ -117,5 +134,7 @@ NST_MUST_CHECK int soft_vtd_create(const struct nst_soft_config *config, struct 
 				   struct soft_iommu **out);
 NST_MUST_CHECK int soft_smmuv3_create(const struct nst_soft_config *config, struct soft_host *host,
 				      struct soft_iommu **out);
+NST_MUST_CHECK int soft_mock_create(const struct nst_soft_config *config, struct soft_host *host,
+				    struct soft_iommu **out);
 
 #endif

@@ -5,6 +5,7 @@
  * that went with its device) cannot be found any more and its number is not given out
  * again.
  */
+#include "host/soft/mock.h"
 #include "host/soft/viommu.h"
 
 #include <assert.h>
@@ -23,7 +24,9 @@ static destroy_fn *const destroy_fns[SOFT_NUM_OBJECT_TYPES] = {
 	[SOFT_VIOMMU] = soft_viommu_destroy,
 	[SOFT_VDEVICE] = soft_vdevice_destroy,
 	[SOFT_VEVENTQ] = soft_veventq_destroy,
-	/* SOFT_BOUND is never without a user: its cdev file */
+	[SOFT_HW_QUEUE] = soft_hw_queue_destroy,
+	[SOFT_SELFTEST] = soft_selftest_destroy,
+	/* SOFT_BOUND and SOFT_ACCESS are never without a user: their maker */
 };
 
 static int grow_slots(struct soft_ctx *ctx) REQUIRES(&ctx->lock)

@@ -8,7 +8,7 @@
  * the kernel can pin (shmem and hugetlbfs) and only if the range is inside the file, so
  * that an ordinary mistake ends in EINVAL and not in SIGBUS.
  */
-#include "host/soft/soft.h"
+#include "host/soft/dmabuf.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -115,6 +115,8 @@ void soft_pages_put(struct soft_pages *pages)
 {
 	if (--pages->refs)
 		return;
+	if (pages->dmabuf)
+		soft_dmabuf_forget(pages);
 	if (pages->reservation)
 		munmap(pages->reservation, pages->reservation_size);
 	if (pages->fd >= 0)
@@ -144,6 +146,8 @@ static int map_file(struct soft_pages *pages)
 
 int soft_pages_populate(struct soft_pages *pages, uint64_t va, uint64_t length)
 {
+	if (pages->dmabuf)
+		return 0;
 	if (!pages->is_file)
 		return soft_check_user_range(va, length, pages->writable);
 	return pages->populated ? 0 : map_file(pages);

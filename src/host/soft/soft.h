@@ -39,6 +39,7 @@
 #include "endpoint/endpoint.h"
 #include "base/range_map.h"
 #include "host/soft/iommu.h"
+#include "host/soft/mock_abi.h"
 #include "host/soft/sanitizer.h"
 #include "host/soft/vtd_dirty.h"
 
@@ -77,6 +78,8 @@ struct soft_host {
 
 	struct mutex fault_lock; /* fault queues, and what devices know of them: fault.c */
 
+	struct soft_mapping *mappings GUARDED_BY(lock); /* of descriptors' memory: mmap.h */
+
 	_Atomic uint64_t nested_hwpts, invalidate_calls, invalidate_entries;
 };
 
@@ -108,6 +111,9 @@ static inline struct soft_host *to_soft_host(struct nst_host *host)
 
 /* The file behind @fd with a reference, or NULL. */
 struct soft_file *soft_file_get(struct soft_host *host, int fd) EXCLUDES(&host->lock);
+/* As soft_file_get(), if it has these @ops: else NULL, and nobody's last reference is here. */
+struct soft_file *soft_file_get_of(struct soft_host *host, int fd, const struct soft_file_ops *ops)
+	EXCLUDES(&host->lock);
 void soft_file_put(struct soft_file *file);
 /*
  * For a front end whose caller duplicates descriptors: @fd is now one more number of @file, of
@@ -119,6 +125,13 @@ NST_MUST_CHECK int soft_file_set(struct soft_host *host, int fd, struct soft_fil
 /* As soft_file_set(), but what was at @fd goes to *@old, to be put when no lock is held. */
 NST_MUST_CHECK int soft_file_exchange(struct soft_host *host, int fd, struct soft_file *file,
 				      struct soft_file **old) EXCLUDES(&host->lock);
+
+/*
+ * A number for @file, of which the table takes over the caller's reference. What was at the
+ * number, if anything, goes to *@old as with soft_file_exchange(). Errors: -EMFILE, -ENOMEM.
+ */
+NST_MUST_CHECK int soft_file_install(struct soft_host *host, struct soft_file *file, int flags,
+				     struct soft_file **old) EXCLUDES(&host->lock);
 
 /*
  * Plug in an endpoint, which the host then owns; @path as in nst_soft_add_device().
@@ -161,6 +174,9 @@ enum soft_object_type {
 	SOFT_VIOMMU,
 	SOFT_VDEVICE,
 	SOFT_VEVENTQ,
+	SOFT_HW_QUEUE,
+	SOFT_ACCESS,
+	SOFT_SELFTEST,
 	SOFT_NUM_OBJECT_TYPES,
 };
 
@@ -194,6 +210,7 @@ struct soft_ctx {
 	size_t free_hint GUARDED_BY(lock); /* no free slot below */
 	struct soft_ioas *compat_ioas GUARDED_BY(lock);
 	bool account_to_process GUARDED_BY(lock); /* OPTION_RLIMIT_MODE: no effect here */
+	struct soft_mmap *mmaps GUARDED_BY(lock); /* what can be mapped: mmap.h */
 };
 
 static inline struct soft_ctx *to_soft_ctx(struct soft_file *file)
@@ -276,9 +293,12 @@ struct soft_pages {
 	bool is_file, populated;
 	uint64_t va; /* what the first byte has as host address */
 	uint64_t length;
+	struct soft_dmabuf *dmabuf; /* dmabuf.h, or NULL */
+	struct soft_pages *next_of_dmabuf;
+	bool revoked; /* by its exporter: leads nowhere any more; dmabuf.c */
 	/* is_file: */
 	int fd;
-	uint64_t start; /* of the first byte, in the file */
+	uint64_t start; /* of the first byte, in the file or the dma-buf */
 	void *reservation;
 	size_t reservation_size;
 };
@@ -312,7 +332,8 @@ struct soft_ioas {
 	struct soft_interval *reserved; /* may overlap each other */
 	size_t num_reserved, max_reserved;
 	struct soft_hwpt_paging *domains; /* list by next_domain */
-	uint64_t alignment;		  /* of addresses and lengths: 1 or 4096 */
+	struct soft_access *accesses;	  /* list by next; access.h */
+	uint64_t alignment; /* of addresses and lengths: the least that suits all of them */
 	bool no_huge_pages;
 };
 
@@ -334,6 +355,10 @@ bool soft_ioas_is_reserved_by(const struct soft_ioas *ioas, const void *owner);
 bool soft_ioas_next_hole(const struct soft_ioas *ioas, bool without_areas, uint64_t from,
 			 uint64_t last, struct soft_interval *hole);
 
+/* Do all areas begin and end at multiples of @alignment, at both sides? */
+bool soft_ioas_areas_fit(const struct soft_ioas *ioas, uint64_t alignment);
+/* Back to what domains, accesses and options that are left ask for. */
+void soft_ioas_relax_alignment(struct soft_ioas *ioas);
 /* A domain joins: alignment, aperture, and every area is made usable for it. */
 NST_MUST_CHECK int soft_ioas_add_domain(struct soft_ioas *ioas, struct soft_hwpt_paging *domain);
 void soft_ioas_remove_domain(struct soft_ioas *ioas, struct soft_hwpt_paging *domain);
@@ -387,7 +412,9 @@ struct soft_hwpt_paging {
 	bool auto_domain; /* made by attaching to an IOAS, ends with its last attachment */
 	bool dirty_tracking;
 	struct vtd_dirty dirty; /* if dirty_tracking: a range per area of the IOAS */
-	uint64_t aperture_last;
+	/* the driver's to say: */
+	uint64_t aperture_start, aperture_last;
+	uint64_t page_sizes; /* a bit each; 4 KiB, 2 MiB and 1 GiB if it says nothing */
 };
 
 struct soft_hwpt_nested {
@@ -397,6 +424,7 @@ struct soft_hwpt_nested {
 	union {			    /* the driver's */
 		struct iommu_hwpt_vtd_s1 vtd;
 		le64 ste[2]; /* SMMUv3: as the guest wrote them, or all zero if not valid */
+		uint32_t selftest_iotlb[SELFTEST_CACHE_ENTRIES];
 	};
 };
 
@@ -407,9 +435,10 @@ struct soft_hwpt_paging *soft_hwpt_to_paging(struct soft_hwpt *hwpt);
 /* What reports say of a device attached to @hwpt. */
 struct sanitizer_domain soft_hwpt_name(struct soft_hwpt *hwpt);
 
-/* Reserved, filled and in its IOAS, but not finalized. */
+/* Reserved, filled and in its IOAS, but not finalized. @data: of the driver, in it, or NULL. */
 NST_MUST_CHECK int soft_hwpt_paging_alloc(struct soft_ctx *ctx, const struct soft_device *dev,
 					  struct soft_ioas *ioas, uint32_t flags,
+					  const struct iommu_hwpt_alloc *data,
 					  struct soft_hwpt_paging **out) REQUIRES(&ctx->lock);
 void soft_hwpt_paging_abort(struct soft_ctx *ctx, struct soft_hwpt_paging *paging)
 	REQUIRES(&ctx->lock);
@@ -495,8 +524,12 @@ struct soft_bound {
 
 NST_MUST_CHECK int soft_bound_create(struct soft_ctx *ctx, struct soft_device *dev,
 				     struct soft_bound **out) EXCLUDES(&ctx->lock);
+NST_MUST_CHECK int soft_bound_create_locked(struct soft_ctx *ctx, struct soft_device *dev,
+					    struct soft_bound **out) REQUIRES(&ctx->lock);
 /* Detaches everything. */
 void soft_bound_destroy(struct soft_ctx *ctx, struct soft_bound *bound) EXCLUDES(&ctx->lock);
+void soft_bound_destroy_locked(struct soft_ctx *ctx, struct soft_bound *bound) REQUIRES(&ctx->lock);
+struct soft_bound *soft_bound_find(struct soft_ctx *ctx, uint32_t id) REQUIRES(&ctx->lock);
 struct soft_device *soft_device_find(struct soft_ctx *ctx, uint32_t id) REQUIRES(&ctx->lock);
 
 /* Attach, or replace what is there. *@pt_id gets the HWPT. Any failure changes nothing. */
@@ -504,6 +537,21 @@ NST_MUST_CHECK int soft_bound_attach(struct soft_ctx *ctx, struct soft_bound *bo
 				     bool via_pasid, uint32_t *pt_id) EXCLUDES(&ctx->lock);
 void soft_bound_detach(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
 		       bool via_pasid) EXCLUDES(&ctx->lock);
+void soft_bound_detach_locked(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t pasid,
+			      bool via_pasid) REQUIRES(&ctx->lock);
+
+/* One of the two calls that iommufd has for its drivers. */
+struct soft_change {
+	uint32_t pasid;
+	bool via_pasid;
+	bool replace; /* what is there (-EINVAL: nothing is); else nothing may be (-EBUSY) */
+};
+
+NST_MUST_CHECK int soft_bound_change_locked(struct soft_ctx *ctx, struct soft_bound *bound,
+					    const struct soft_change *change, uint32_t *pt_id)
+	REQUIRES(&ctx->lock);
+/* What requests with @pasid go through, or NULL. */
+const struct soft_hwpt *soft_bound_hwpt(const struct soft_bound *bound, uint32_t pasid);
 
 /* --- device.c, config.c, worker.c, vfio*.c ------------------------------------------ */
 
@@ -537,8 +585,9 @@ struct soft_header_fix {
 /* Where page requests with a PASID (SOFT_RID_PASID: without) go. */
 struct soft_fault_handler {
 	uint32_t pasid;
-	uint32_t dev_id; /* what the device is called there */
-	struct soft_fault *fault;
+	uint32_t dev_id;	  /* what the device is called there */
+	struct soft_fault *fault; /* NULL: to nobody */
+	bool is_nested;		  /* the HWPT that says so */
 };
 
 struct soft_vfio_file;

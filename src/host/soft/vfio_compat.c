@@ -112,10 +112,14 @@ static int64_t put_iova_ranges(const struct soft_ioas *ioas, const struct cap_sp
 	return (int64_t)size;
 }
 
-/* The sizes that every domain maps; without one, all from the smallest page on. */
+/* The sizes that every domain maps; those below 4 KiB are said as 4 KiB. */
 static uint64_t page_sizes(const struct soft_ioas *ioas)
 {
-	return ioas->domains ? PAGE_SIZE_4K | 2ULL << 20 | 1ULL << 30 : ~(PAGE_SIZE_4K - 1);
+	uint64_t sizes = UINT64_MAX;
+
+	for (const struct soft_hwpt_paging *d = ioas->domains; d; d = d->next_domain)
+		sizes &= d->page_sizes;
+	return sizes & (PAGE_SIZE_4K - 1) ? (sizes & ~(PAGE_SIZE_4K - 1)) | PAGE_SIZE_4K : sizes;
 }
 
 /*

@@ -24,6 +24,7 @@ static int viommu_alloc(struct soft_ctx *ctx, const struct iommu_viommu_alloc *c
 	if (!viommu)
 		return -ENOMEM;
 	viommu->ops = ops;
+	viommu->ctx = ctx;
 	viommu->parent = container_of(parent, struct soft_hwpt_paging, hwpt.obj);
 	err = viommu->parent->nest_parent ? 0 : -EINVAL;
 	if (!err && ops->init)
@@ -83,7 +84,7 @@ void soft_viommu_destroy(struct soft_ctx *ctx, struct soft_object *obj)
 	free(viommu);
 }
 
-static struct soft_viommu *find_viommu(struct soft_ctx *ctx, uint32_t id) REQUIRES(&ctx->lock)
+struct soft_viommu *soft_viommu_find(struct soft_ctx *ctx, uint32_t id)
 {
 	struct soft_object *obj = soft_object_find(ctx, id, SOFT_VIOMMU);
 
@@ -109,7 +110,7 @@ struct soft_vdevice *soft_vdevice_by_virt_id(const struct soft_viommu *viommu, u
 int soft_vdevice_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 {
 	struct iommu_vdevice_alloc *cmd = ucmd->cmd;
-	struct soft_viommu *viommu = find_viommu(ctx, cmd->viommu_id);
+	struct soft_viommu *viommu = soft_viommu_find(ctx, cmd->viommu_id);
 	struct soft_object *dev = soft_object_find(ctx, cmd->dev_id, SOFT_BOUND);
 	struct soft_vdevice *vdevice;
 	struct soft_bound *bound;
@@ -159,20 +160,4 @@ void soft_vdevice_orphan(struct soft_ctx *ctx, struct soft_bound *bound)
 {
 	if (bound->vdevice)
 		soft_object_entomb(ctx, &bound->vdevice->obj);
-}
-
-/* --- hardware queues ------------------------------------------------------------------ */
-
-/* No driver here has hardware that a guest could be given a queue of. */
-int soft_hw_queue_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
-{
-	const struct iommu_hw_queue_alloc *cmd = ucmd->cmd;
-
-	if (cmd->flags || cmd->type == IOMMU_HW_QUEUE_TYPE_DEFAULT)
-		return -EOPNOTSUPP;
-	if (!cmd->length)
-		return -EINVAL;
-	if (cmd->nesting_parent_iova + cmd->length - 1 < cmd->nesting_parent_iova)
-		return -EOVERFLOW;
-	return find_viommu(ctx, cmd->viommu_id) ? -EOPNOTSUPP : -ENOENT;
 }

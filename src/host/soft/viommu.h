@@ -15,12 +15,15 @@
 
 #include "host/soft/soft.h"
 
+struct soft_access;
+struct soft_hw_queue;
 struct soft_vdevice;
 struct soft_veventq;
 
 struct soft_viommu {
 	struct soft_object obj;
 	const struct soft_viommu_ops *ops;
+	struct soft_ctx *ctx;
 	struct soft_hwpt_paging *parent;
 	struct soft_vdevice *vdevices;
 	struct soft_veventq *veventqs; /* changed with soft_host.fault_lock held too */
@@ -47,8 +50,25 @@ struct soft_viommu_ops {
 	/* *@done is what IOMMU_HWPT_INVALIDATE writes back, also on failure. */
 	int (*invalidate)(struct soft_viommu *viommu, const struct iommu_hwpt_invalidate *cmd,
 			  uint32_t *done);
+	/* The size of the driver's structure for queues of @type, which begins with a
+	 * soft_hw_queue; 0: there is no such type. Optional. */
+	size_t (*hw_queue_size)(struct soft_viommu *viommu, uint32_t type);
+	/* With it; @queue is filled. Errors: any; then there is no queue. */
+	int (*hw_queue_init)(struct soft_hw_queue *queue, uint32_t index);
+	void (*hw_queue_fini)(struct soft_hw_queue *queue);
 };
 
+/* A queue in guest memory that hardware reads without translation; hw_queue.c. */
+struct soft_hw_queue {
+	struct soft_object obj;
+	struct soft_viommu *viommu;
+	struct soft_access *access; /* pins the memory */
+	uint32_t type;
+	uint64_t iova, length; /* in the nesting parent */
+};
+
+struct soft_viommu *soft_viommu_find(struct soft_ctx *ctx, uint32_t id) REQUIRES(&ctx->lock);
+void soft_hw_queue_destroy(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
 void soft_viommu_destroy(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
 void soft_vdevice_destroy(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);
 void soft_veventq_destroy(struct soft_ctx *ctx, struct soft_object *obj) REQUIRES(&ctx->lock);

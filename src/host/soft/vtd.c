@@ -26,6 +26,9 @@
 #define FIRST_STAGE_LAST ((1ULL << 47) - 1)
 #define FIRST_STAGE_5LEVEL_LAST ((1ULL << 56) - 1)
 
+/* The driver lets this through to fault queues: the device wants the PASID back. */
+#define PGFAULT_FLAGS_NEEDS_PASID (1U << 2)
+
 #define FIRST_DID 2 /* 0 is reserved by the architecture, 1 by the Linux driver */
 
 struct soft_vtd {
@@ -369,6 +372,7 @@ static const struct soft_iommu_ops vtd_ops = {
 	.nested_init = vtd_nested_init,
 	.nested_invalidate = vtd_nested_invalidate,
 	.faults_need_pri = true,
+	.pasid_fault_flags = PGFAULT_FLAGS_NEEDS_PASID,
 	.attach = vtd_attach,
 	.detach = vtd_detach,
 	.forget = vtd_forget,

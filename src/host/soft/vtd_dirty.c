@@ -6,9 +6,9 @@
 
 #include <errno.h>
 
-static uint64_t num_words(const struct mem_range *r)
+static uint64_t num_words(const struct vtd_dirty *dirty, const struct mem_range *r)
 {
-	return ((r->last - r->start) >> PAGE_SHIFT_4K) / VTD_DIRTY_WORD_PAGES + 1;
+	return ((r->last - r->start) >> dirty->page_lg2) / VTD_DIRTY_WORD_PAGES + 1;
 }
 
 int vtd_dirty_add(struct vtd_dirty *dirty, uint64_t start, uint64_t last)
@@ -16,7 +16,7 @@ int vtd_dirty_add(struct vtd_dirty *dirty, uint64_t start, uint64_t last)
 	struct mem_range range = { .start = start, .last = last };
 	int err;
 
-	range.owner = alloc_array(num_words(&range), sizeof(vtd_dirty_word));
+	range.owner = alloc_array(num_words(dirty, &range), sizeof(vtd_dirty_word));
 	if (!range.owner)
 		return -ENOMEM;
 	err = range_map_insert(&dirty->pages, &range);
@@ -53,8 +53,8 @@ int vtd_dirty_split(struct vtd_dirty *dirty, uint64_t start)
 		return err;
 	}
 	/* the left one keeps its words, of which the end is not used any more */
-	for (uint64_t at = start; at - 1 != old.last; at += PAGE_SIZE_4K) {
-		uint64_t page = (at - old.start) >> PAGE_SHIFT_4K;
+	for (uint64_t at = start; at - 1 != old.last; at += BIT64(dirty->page_lg2)) {
+		uint64_t page = (at - old.start) >> dirty->page_lg2;
 		const vtd_dirty_word *words = old.owner;
 
 		if (atomic_load_explicit(&words[page / VTD_DIRTY_WORD_PAGES],
@@ -80,7 +80,7 @@ void vtd_dirty_clear_all(struct vtd_dirty *dirty)
 		const struct mem_range *r = &dirty->pages.ranges[i];
 		vtd_dirty_word *words = r->owner;
 
-		for (uint64_t w = 0; w < num_words(r); w++)
+		for (uint64_t w = 0; w < num_words(dirty, r); w++)
 			clear_bits(&words[w], UINT64_MAX);
 	}
 }
@@ -103,11 +103,11 @@ static uint64_t bits_between(uint64_t index, uint64_t first, uint64_t last)
 			 (unsigned int)(MAX(first, low) - low));
 }
 
-bool vtd_dirty_read(const struct mem_range *range, uint64_t start, uint64_t last, bool clear,
-		    uint64_t first, size_t count, uint64_t *out)
+bool vtd_dirty_read(const struct vtd_dirty *dirty, const struct mem_range *range, uint64_t start,
+		    uint64_t last, bool clear, uint64_t first, size_t count, uint64_t *out)
 {
-	uint64_t first_page = (MAX(start, range->start) - range->start) >> PAGE_SHIFT_4K;
-	uint64_t last_page = (MIN(last, range->last) - range->start) >> PAGE_SHIFT_4K;
+	uint64_t first_page = (MAX(start, range->start) - range->start) >> dirty->page_lg2;
+	uint64_t last_page = (MIN(last, range->last) - range->start) >> dirty->page_lg2;
 	vtd_dirty_word *words = range->owner;
 	uint64_t any = 0;
 

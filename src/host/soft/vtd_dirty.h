@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The dirty bits of one second stage: which 4 KiB pages were written through it.
+ * The dirty bits of one second stage: which of its smallest pages were written through it.
  *
  * Hardware keeps them in the leaf entries; the second stage of this unit is a range_map,
  * so they are bitmaps beside it, one per range. A request sets the bit before it writes,
@@ -25,6 +25,7 @@ enum { VTD_DIRTY_WORD_PAGES = 64 };
 
 /* Changed under vtd_hw_map_begin() only, from when an entry of the unit points to it. */
 struct vtd_dirty {
+	unsigned int page_lg2;	/* of a bit: 12 but for the selftest's unit; set before any range */
 	bool enabled;		/* SSADE of the entries: VT-d 4.1 s9.6 Scalable-Mode PASID Table */
 	struct range_map pages; /* owner of each range: its vtd_dirty_word array */
 };
@@ -42,8 +43,8 @@ void vtd_dirty_fini(struct vtd_dirty *dirty);
  * Words [first, first + count) of @range, of which the bits outside of [start, last] are
  * left alone and read as 0; @clear them. Returns whether any was set.
  */
-bool vtd_dirty_read(const struct mem_range *range, uint64_t start, uint64_t last, bool clear,
-		    uint64_t first, size_t count, uint64_t *out);
+bool vtd_dirty_read(const struct vtd_dirty *dirty, const struct mem_range *range, uint64_t start,
+		    uint64_t last, bool clear, uint64_t first, size_t count, uint64_t *out);
 
 /* The word and the bit of the page at @address; NULL: not in the second stage. */
 static inline vtd_dirty_word *vtd_dirty_find(const struct vtd_dirty *dirty, uint64_t address,
@@ -54,7 +55,7 @@ static inline vtd_dirty_word *vtd_dirty_find(const struct vtd_dirty *dirty, uint
 
 	if (!r)
 		return NULL;
-	page = (address - r->start) >> PAGE_SHIFT_4K;
+	page = (address - r->start) >> dirty->page_lg2;
 	*bit = BIT64(page % VTD_DIRTY_WORD_PAGES);
 	return (vtd_dirty_word *)r->owner + page / VTD_DIRTY_WORD_PAGES;
 }

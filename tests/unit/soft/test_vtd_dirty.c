@@ -17,9 +17,9 @@
 #include <string.h>
 
 enum { PLAIN_RID = 0x0128, IOVA_PAGES = 48, DATA_PAGES = 96, BIG = 512, MAX_TABLES = 64 };
-#define IOVA_BASE 0x7fff000ULL	  /* the pages lie across a 2 MiB boundary */
-#define BIG_IOVA (1ULL << 30)	  /* a 2 MiB leaf */
-#define DATA_BASE (1ULL << 30)	  /* GPA */
+#define IOVA_BASE 0x7fff000ULL /* the pages lie across a 2 MiB boundary */
+#define BIG_IOVA (1ULL << 30)  /* a 2 MiB leaf */
+#define DATA_BASE (1ULL << 30) /* GPA */
 #define BIG_GPA (DATA_BASE + (64ULL << 20))
 #define RAM_PAGES (RIG_RAM_SIZE >> 12)
 
@@ -27,9 +27,9 @@ struct oracle {
 	struct rig *rig;
 	struct vtd_dirty dirty;
 	uint64_t seed;
-	uint64_t gpa_of[IOVA_PAGES];	/* 0 = not mapped */
-	uint8_t *expected, *got;	/* [RAM_PAGES] */
-	uint8_t *tables;		/* as they were before the request */
+	uint64_t gpa_of[IOVA_PAGES]; /* 0 = not mapped */
+	uint8_t *expected, *got;     /* [RAM_PAGES] */
+	uint8_t *tables;	     /* as they were before the request */
 	unsigned int writes, table_writes, reads;
 };
 
@@ -63,11 +63,10 @@ static void track(struct rig *rig, struct vtd_dirty *dirty)
 		.pgtt = VTD_HW_SECOND_STAGE, .did = 1, .s2 = &rig->s2, .dirty = dirty
 	};
 
-	*dirty = (struct vtd_dirty){ 0 };
+	*dirty = (struct vtd_dirty){ .page_lg2 = 12 };
 	for (size_t i = 0; i < rig->s2.count; i++)
-		assert_int_equal(vtd_dirty_add(dirty, rig->s2.ranges[i].start,
-					       rig->s2.ranges[i].last),
-				 0);
+		assert_int_equal(
+			vtd_dirty_add(dirty, rig->s2.ranges[i].start, rig->s2.ranges[i].last), 0);
 	rig->entry.dirty = dirty;
 	rig_set_entry(rig, RIG_RID, NST_NO_PASID, &rig->entry);
 	rig_set_entry(rig, PLAIN_RID, NST_NO_PASID, &plain);
@@ -90,7 +89,7 @@ static void harvest(struct rig *rig, struct vtd_dirty *dirty, uint64_t start, ui
 		for (uint64_t w = 0; w < end; w += ARRAY_SIZE(words)) {
 			size_t count = MIN(end - w, ARRAY_SIZE(words));
 
-			any |= vtd_dirty_read(r, start, last, clear, w, count, words);
+			any |= vtd_dirty_read(dirty, r, start, last, clear, w, count, words);
 			for (size_t bit = 0; bit < count * 64; bit++)
 				if (words[bit / 64] >> bit % 64 & 1)
 					out[(r->start >> 12) + w * 64 + bit] = 1;
@@ -245,7 +244,7 @@ static void every_write_after_a_clear_is_seen(void **state)
 		rig_read(rig, BIG_IOVA + 0x7000);
 		harvest(rig, &dirty, 0, UINT64_MAX, true, got);
 		assert_null(memchr(got, 1, RAM_PAGES)); /* reads leave nothing; A is set by now */
-		rig_read(rig, 0x5000);		       /* cached, for reading */
+		rig_read(rig, 0x5000);			/* cached, for reading */
 		assert_int_equal(rig_dma(rig, true, 0x5000, &value, 8), 0);
 		assert_int_equal(rig_dma(rig, true, 0x5008, &value, 8), 0);
 		assert_int_equal(rig_dma(rig, true, BIG_IOVA + 0x8000, &value, 8), 0);
@@ -271,7 +270,7 @@ enum { WRITERS = 3, OWN_PAGES = 4, READS = 400 };
 struct writer {
 	struct rig *rig;
 	nst_rid rid;
-	uint64_t iova;		/* of OWN_PAGES pages */
+	uint64_t iova; /* of OWN_PAGES pages */
 	uint64_t gpa;
 	atomic_bool *stop;
 	atomic_uint begun[OWN_PAGES], done[OWN_PAGES];
@@ -307,8 +306,11 @@ static void no_write_is_missed(void **state)
 	for (uint64_t i = 0; i < WRITERS; i++) {
 		uint64_t at = DATA_BASE + (i * OWN_PAGES << 12);
 
-		writers[i] = (struct writer){ .rig = rig, .rid = i ? RIG_RID : PLAIN_RID,
-					      .iova = at, .gpa = at, .stop = &stop };
+		writers[i] = (struct writer){ .rig = rig,
+					      .rid = i ? RIG_RID : PLAIN_RID,
+					      .iova = at,
+					      .gpa = at,
+					      .stop = &stop };
 		for (uint64_t p = 0; p < OWN_PAGES; p++)
 			rig_map(rig, at + (p << 12), at + (p << 12), 1, E_RW);
 		assert_int_equal(pthread_create(&writers[i].thread, NULL, write_pages, &writers[i]),
@@ -328,7 +330,8 @@ static void no_write_is_missed(void **state)
 		for (int i = 0; i < WRITERS; i++)
 			for (int p = 0; p < OWN_PAGES; p++) {
 				if (n % 50 != 49 && done[i][p] > begun[i][p]) {
-					assert_int_equal(got[(writers[i].gpa >> 12) + (uint64_t)p], 1);
+					assert_int_equal(got[(writers[i].gpa >> 12) + (uint64_t)p],
+							 1);
 					must++;
 				}
 				begun[i][p] = atomic_load(&writers[i].begun[p]);
