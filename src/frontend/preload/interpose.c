@@ -4,8 +4,8 @@
  * descriptor is ours - one load, one compare - and is the real one if not.
  *
  * These are what programs built with glibc import for open, ioctl and so on, with and
- * without 64-bit off_t and _FORTIFY_SOURCE. munmap() is not among them: what the host maps is
- * memory of this process. The names must be the plain ones, so nothing may rename them.
+ * without 64-bit off_t and _FORTIFY_SOURCE. The names must be the plain ones, so nothing
+ * may rename them.
  */
 #undef _FILE_OFFSET_BITS
 #undef _FORTIFY_SOURCE
@@ -364,4 +364,13 @@ EXPORT void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t 
 EXPORT void *mmap64(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
 	return do_mmap(addr, length, prot, flags, fd, offset);
+}
+
+EXPORT int munmap(void *addr, size_t length)
+{
+	int old_errno = errno;
+
+	if (!__builtin_expect(preload_maps(addr, length), 0))
+		return real()->munmap(addr, length);
+	return (int)finish(preload_munmap(addr, length), old_errno);
 }

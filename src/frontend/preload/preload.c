@@ -3,7 +3,7 @@
 #include "frontend/preload/preload.h"
 
 #include "frontend/preload/session.h"
-#include "host/soft/soft.h"
+#include "host/soft/mmap.h"
 
 #include <nestor/trace_host.h>
 
@@ -261,6 +261,9 @@ static const char *const type_names[SOFT_NUM_OBJECT_TYPES] = {
 	[SOFT_VIOMMU] = "vIOMMU",
 	[SOFT_VDEVICE] = "vDEVICE",
 	[SOFT_VEVENTQ] = "vEVENT queue",
+	[SOFT_HW_QUEUE] = "hardware queue",
+	[SOFT_ACCESS] = "access",
+	[SOFT_SELFTEST] = "mock device",
 };
 
 static void count_objects(struct soft_ctx *ctx)
@@ -466,21 +469,39 @@ int preload_duplicated(int fd, int newfd)
 
 /* --- calls on a descriptor ----------------------------------------------------------------- */
 
-/* The descriptor that an ioctl, which succeeded, has made; -1: none. */
-static int returned_fd(unsigned long request, const void *arg)
+static int migration_fd(const struct vfio_device_feature *feature)
 {
 	const uint32_t set_state = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE;
-	const struct vfio_device_feature *feature = arg;
 	struct vfio_device_feature_mig_state state;
 
-	if (request == IOMMU_FAULT_QUEUE_ALLOC)
-		return (int)((const struct iommu_fault_alloc *)arg)->out_fault_fd;
-	if (request == IOMMU_VEVENTQ_ALLOC)
-		return (int)((const struct iommu_veventq_alloc *)arg)->out_veventq_fd;
-	if (request != VFIO_DEVICE_FEATURE || feature->flags != set_state)
+	if (feature->flags != set_state)
 		return -1;
 	memcpy(&state, feature->data, sizeof(state));
 	return state.data_fd;
+}
+
+static int selftest_fd(const struct selftest_cmd *cmd, int ret)
+{
+	if (cmd->op == SELFTEST_CREATE_ACCESS)
+		return (int)cmd->create_access.out_fd;
+	return cmd->op == SELFTEST_DMABUF_GET ? ret : -1;
+}
+
+/* The descriptor that an ioctl, which returned @ret, has made; -1: none. */
+static int returned_fd(unsigned long request, const void *arg, int ret)
+{
+	switch (request) {
+	case IOMMU_FAULT_QUEUE_ALLOC:
+		return (int)((const struct iommu_fault_alloc *)arg)->out_fault_fd;
+	case IOMMU_VEVENTQ_ALLOC:
+		return (int)((const struct iommu_veventq_alloc *)arg)->out_veventq_fd;
+	case VFIO_DEVICE_FEATURE:
+		return migration_fd(arg);
+	case SELFTEST_CMD:
+		return selftest_fd(arg, ret);
+	default:
+		return -1;
+	}
 }
 
 /* It is ours, if its number can be remembered. */
@@ -499,7 +520,7 @@ int preload_ioctl(int fd, unsigned long request, void *arg)
 
 	if (!ret) {
 		ret = preload.front->ops->ioctl(preload.front, fd, request, arg);
-		made = ret ? -1 : returned_fd(request, arg);
+		made = ret < 0 ? -1 : returned_fd(request, arg, ret);
 		if (made >= 0)
 			mark_returned(made);
 		publish(host);
@@ -555,6 +576,18 @@ void *preload_mmap(size_t length, int prot, int flags, int fd, off_t offset, int
 		mapped = preload.front->ops->mmap(preload.front, length, prot, flags, fd, offset,
 						  err);
 	return mapped;
+}
+
+bool preload_maps(const void *addr, size_t length)
+{
+	struct soft_host *host = current_host();
+
+	return host && preload.pid == getpid() && soft_is_mapped(host, addr, length);
+}
+
+int preload_munmap(void *addr, size_t length)
+{
+	return preload.front->ops->munmap(preload.front, addr, length);
 }
 
 /* --- KVM ----------------------------------------------------------------------------------- */

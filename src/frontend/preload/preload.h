@@ -20,6 +20,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -59,6 +60,10 @@ ssize_t preload_write(int fd, const void *buf, size_t count);
 ssize_t preload_pread(int fd, void *buf, size_t count, off_t offset);
 ssize_t preload_pwrite(int fd, const void *buf, size_t count, off_t offset);
 void *preload_mmap(size_t length, int prot, int flags, int fd, off_t offset, int *err);
+
+/* Does the host have something mapped in this range? */
+bool preload_maps(const void *addr, size_t length);
+int preload_munmap(void *addr, size_t length);
 
 /* The system has made @newfd a duplicate of @fd, either of which may be ours. */
 int preload_duplicated(int fd, int newfd);

@@ -33,6 +33,7 @@ static void resolve(void)
 	functions.pread = dlsym(RTLD_NEXT, "pread64");
 	functions.pwrite = dlsym(RTLD_NEXT, "pwrite64");
 	functions.mmap = dlsym(RTLD_NEXT, "mmap64");
+	functions.munmap = dlsym(RTLD_NEXT, "munmap");
 	functions.read_chk = dlsym(RTLD_NEXT, "__read_chk");
 	functions.pread_chk = dlsym(RTLD_NEXT, "__pread64_chk");
 	atomic_store_explicit(&is_resolved, true, memory_order_release);
@@ -59,6 +60,7 @@ ssize_t __wrap_write(int fd, const void *buf, size_t count);
 ssize_t __wrap_pread64(int fd, void *buf, size_t count, off_t offset);
 ssize_t __wrap_pwrite64(int fd, const void *buf, size_t count, off_t offset);
 void *__wrap_mmap64(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
+int __wrap_munmap(void *addr, size_t length);
 
 int __wrap_open64(const char *path, int flags, ...)
 {
@@ -128,4 +130,9 @@ ssize_t __wrap_pwrite64(int fd, const void *buf, size_t count, off_t offset)
 void *__wrap_mmap64(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
 	return real()->mmap(addr, length, prot, flags, fd, offset);
+}
+
+int __wrap_munmap(void *addr, size_t length)
+{
+	return real()->munmap(addr, length);
 }

@@ -32,6 +32,7 @@ struct real_functions {
 	ssize_t (*pread)(int fd, void *buf, size_t count, off_t offset);
 	ssize_t (*pwrite)(int fd, const void *buf, size_t count, off_t offset);
 	void *(*mmap)(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
+	int (*munmap)(void *addr, size_t length);
 	ssize_t (*read_chk)(int fd, void *buf, size_t count, size_t size);
 	ssize_t (*pread_chk)(int fd, void *buf, size_t count, off_t offset, size_t size);
 };
