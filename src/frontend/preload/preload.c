@@ -137,10 +137,13 @@ __attribute__((constructor)) static void begin(void)
 
 /* --- the host ------------------------------------------------------------------------------ */
 
-/* One process at a time: two hosts would have the same disks. */
+/* One process at a time: two hosts would have the same disks. Without devices any number. */
 static int claim_session(struct preload_session *session)
 {
 	int32_t me = getpid(), owner = atomic_load(&session->owner);
+
+	if (!session->num_devices)
+		return 0;
 
 	if (owner && owner != me && (!kill(owner, 0) || errno != ESRCH)) {
 		log_error(&preload.log,
