@@ -398,7 +398,7 @@ static void addresses_that_cannot_be(void **state)
 static void dirty_bits_of_a_paging_domain(void **state)
 {
 	struct rig *rig = *state;
-	struct vtd_dirty dirty = { .enabled = true };
+	struct vtd_dirty dirty = { .enabled = true, .page_lg2 = 12 };
 	struct smmu_hw_ste ste = flat(rig, SMMU_HW_PAGING);
 	uint8_t buf[0x3000] = { 0 };
 
