@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/endian.h"
 #include "endpoint/dmatest_spec.h"
+#include "endpoint/endpoint.h"
 #include "host/soft/soft.h"
 
 #include <linux/pci_regs.h>

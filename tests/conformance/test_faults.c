@@ -7,6 +7,8 @@
 #include "rig.h"
 
 #include "host/soft/soft.h"
+#include "host/soft/fault.h"
+#include "host/soft/vfio/device.h"
 
 #include <poll.h>
 #include <pthread.h>

@@ -9,7 +9,7 @@
 
 #include "base/alloc.h"
 #include "endpoint/nvme_spec.h"
-#include "host/soft/vfio.h"
+#include "host/soft/vfio/vfio.h"
 
 #include <linux/pci_regs.h>
 #include <poll.h>

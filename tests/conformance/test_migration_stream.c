@@ -6,7 +6,7 @@
 #include "nvme_side.h"
 
 #include "endpoint/nvme_spec.h"
-#include "host/soft/vfio.h"
+#include "host/soft/vfio/vfio.h"
 
 #include <poll.h>
 #include <string.h>

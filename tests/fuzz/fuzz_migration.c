@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* A migration stream that is anybody's, into an NVMe controller that then has to work. Input: a byte
- * of flags (1: edits of a good stream follow, le16 where and a byte what, else it is the stream itself;
- * 2: the second record gets its right sum; 4: written in pieces of 100), and that. */
+/* A migration stream that is anybody's, into an NVMe controller that then has to work. Input: a
+ * byte of flags (1: edits of a good stream follow, le16 where and a byte what, else it is the
+ * stream itself; 2: the second record gets its right sum; 4: written in pieces of 100), and that.
+ */
 #undef NDEBUG
 #include "conformance/nvme_side.h"
 
 #include "endpoint/nvme_spec.h"
-#include "host/soft/vfio.h"
+#include "host/soft/vfio/vfio.h"
 
 #include <assert.h>
 #include <stdio.h>

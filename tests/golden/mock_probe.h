@@ -8,7 +8,7 @@
 
 #include "../conformance/rig.h"
 #include "golden.h"
-#include "host/soft/mock_abi.h"
+#include "host/soft/selftest/mock_abi.h"
 
 #define result golden_result
 #define line golden_line

@@ -7,7 +7,7 @@
 
 #include <iommufd_test.h>
 
-#include "host/soft/mock_abi.h"
+#include "host/soft/selftest/mock_abi.h"
 
 #define SAME(ours, theirs) _Static_assert((ours) == (theirs), #ours " is not " #theirs)
 #define SAME_FIELD(ours, theirs)                                                            \

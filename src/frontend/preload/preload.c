@@ -3,6 +3,8 @@
 #include "frontend/preload/preload.h"
 
 #include "frontend/preload/session.h"
+#include "host/soft/soft.h"
+#include "host/soft/vfio/device.h"
 #include "host/soft/mmap.h"
 
 #include <nestor/trace_host.h>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* See access.h. */
+#include "host/soft/soft.h"
+#include "host/soft/ioas.h"
 #include "host/soft/access.h"
 
 #include <errno.h>

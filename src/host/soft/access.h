@@ -15,6 +15,7 @@
 #define HOST_SOFT_ACCESS_H
 
 #include "host/soft/soft.h"
+#include "host/soft/ioas.h"
 
 struct soft_access;
 

@@ -11,6 +11,12 @@
  * Source: Linux 7.2 drivers/iommu/iommufd/device.c, drivers/iommu/iommu.c,
  * drivers/vfio/iommufd.c.
  */
+#include "host/soft/soft.h"
+#include "host/soft/ioas.h"
+#include "host/soft/hwpt.h"
+#include "host/soft/fault.h"
+#include "host/soft/attach.h"
+#include "host/soft/vfio/device.h"
 #include "host/soft/viommu.h"
 
 #include <errno.h>

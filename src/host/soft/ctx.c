@@ -8,8 +8,9 @@
  * gets a copy of the structure and writes it back itself, because write-back may fail
  * and what was made must then be undone.
  */
+#include "host/soft/soft.h"
 #include "host/soft/mmap.h"
-#include "host/soft/mock_abi.h"
+#include "host/soft/selftest/mock_abi.h"
 
 #include <errno.h>
 #include <sys/ioctl.h>

@@ -3,7 +3,7 @@
  * Dirty tracking of a hardware page table: IOMMU_HWPT_SET_DIRTY_TRACKING and
  * IOMMU_HWPT_GET_DIRTY_BITMAP.
  *
- * The bits are the translation unit's (vtd_dirty.h); here they get into the caller's
+ * The bits are the translation unit's (dirty_map.h); here they get into the caller's
  * bitmap, of which bits are only ever set. Its place is looked at as late as in the
  * kernel: a pointer that leads nowhere is no error, and what was cleared then is lost.
  * Turning tracking off keeps the bits, as it keeps the leaf entries of hardware.
@@ -11,6 +11,8 @@
  * Order of checks: Linux 7.2 drivers/iommu/iommufd/{hw_pagetable,io_pagetable}.c.
  */
 #include "host/soft/soft.h"
+#include "host/soft/ioas.h"
+#include "host/soft/hwpt.h"
 
 #include <errno.h>
 
@@ -23,7 +25,7 @@
 int soft_dirty_add_area(struct soft_ioas *ioas, uint64_t start, uint64_t last)
 {
 	for (struct soft_hwpt_paging *d = ioas->domains; d; d = d->next_domain) {
-		int err = d->dirty_tracking ? vtd_dirty_add(&d->dirty, start, last) : 0;
+		int err = d->dirty_tracking ? dirty_map_add(&d->dirty, start, last) : 0;
 
 		if (err) {
 			soft_dirty_remove_area(ioas, start, last);
@@ -36,7 +38,7 @@ int soft_dirty_add_area(struct soft_ioas *ioas, uint64_t start, uint64_t last)
 void soft_dirty_remove_area(struct soft_ioas *ioas, uint64_t start, uint64_t last)
 {
 	for (struct soft_hwpt_paging *d = ioas->domains; d; d = d->next_domain)
-		vtd_dirty_remove(&d->dirty, start, last);
+		dirty_map_remove(&d->dirty, start, last);
 }
 
 int soft_dirty_split_area(struct soft_ioas *ioas, uint64_t start)
@@ -44,7 +46,7 @@ int soft_dirty_split_area(struct soft_ioas *ioas, uint64_t start)
 	int err = 0;
 
 	for (struct soft_hwpt_paging *d = ioas->domains; d && !err; d = d->next_domain)
-		err = vtd_dirty_split(&d->dirty, start);
+		err = dirty_map_split(&d->dirty, start);
 	return err; /* that some are split and others not shows nowhere */
 }
 
@@ -73,7 +75,7 @@ int soft_hwpt_set_dirty_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 		return -EOPNOTSUPP;
 	iommu->ops->map_begin(iommu);
 	if (enable)
-		vtd_dirty_clear_all(&paging->dirty);
+		dirty_map_clear_all(&paging->dirty);
 	paging->dirty.enabled = enable;
 	/* translations that were cached before know nothing of the bits */
 	iommu->ops->map_end(iommu, enable);
@@ -143,21 +145,21 @@ static void read_range(const struct soft_hwpt_paging *paging, const struct mem_r
 	struct soft_iommu *iommu = paging->iommu;
 	uint64_t last = MIN(cmd->iova + (cmd->length - 1), range->last);
 	uint64_t word = (MAX(cmd->iova, range->start) - range->start) >> page_lg2;
-	uint64_t end = (((last - range->start) >> page_lg2) / VTD_DIRTY_WORD_PAGES) + 1;
+	uint64_t end = (((last - range->start) >> page_lg2) / DIRTY_MAP_WORD_PAGES) + 1;
 	bool clear = !(cmd->flags & IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR);
 	uint64_t words[WORDS_AT_ONCE];
 
-	for (word /= VTD_DIRTY_WORD_PAGES; word < end; word += WORDS_AT_ONCE) {
+	for (word /= DIRTY_MAP_WORD_PAGES; word < end; word += WORDS_AT_ONCE) {
 		size_t count = MIN(end - word, (uint64_t)WORDS_AT_ONCE);
 		bool any;
 
 		iommu->ops->map_begin(iommu);
-		any = vtd_dirty_read(&paging->dirty, range, cmd->iova, last, clear, word, count,
+		any = dirty_map_read(&paging->dirty, range, cmd->iova, last, clear, word, count,
 				     words);
 		iommu->ops->map_end(iommu, any && clear);
 		for (size_t i = 0; any && i < count; i++)
 			for (uint64_t bits = words[i]; bits; bits &= bits - 1) {
-				uint64_t page = (word + i) * VTD_DIRTY_WORD_PAGES +
+				uint64_t page = (word + i) * DIRTY_MAP_WORD_PAGES +
 						(uint64_t)__builtin_ctzll(bits);
 
 				report_page(w, cmd, range->start + (page << page_lg2),

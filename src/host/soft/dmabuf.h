@@ -13,6 +13,7 @@
 #define HOST_SOFT_DMABUF_H
 
 #include "host/soft/soft.h"
+#include "host/soft/ioas.h"
 
 /* A descriptor of a new dma-buf of @length bytes, or -EINVAL, -ENOMEM, -EMFILE. */
 NST_MUST_CHECK int soft_dmabuf_create(struct soft_host *host, uint64_t length, int flags,

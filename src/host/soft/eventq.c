@@ -4,6 +4,7 @@
  *
  * Source: Linux 7.2 drivers/iommu/iommufd/eventq.c.
  */
+#include "host/soft/soft.h"
 #include "host/soft/eventq.h"
 
 #include <errno.h>

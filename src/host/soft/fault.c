@@ -17,6 +17,11 @@
  * Source: Linux 7.2 drivers/iommu/iommufd/eventq.c, drivers/iommu/io-pgfault.c and
  * drivers/iommu/intel/prq.c.
  */
+#include "host/soft/soft.h"
+#include "host/soft/hwpt.h"
+#include "host/soft/fault.h"
+#include "host/soft/attach.h"
+#include "host/soft/vfio/device.h"
 #include "host/soft/eventq.h"
 
 #include <errno.h>

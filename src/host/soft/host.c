@@ -7,6 +7,8 @@
  * kernel's descriptors look like to poll. The file behind a number is found in a table;
  * each call holds a reference, so close() in the middle of a call only takes the number.
  */
+#include "host/soft/soft.h"
+#include "host/soft/vfio/device.h"
 #include "host/soft/mmap.h"
 
 #include <errno.h>

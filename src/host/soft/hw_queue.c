@@ -9,6 +9,7 @@
  *
  * Order of checks and error codes: Linux 7.2 drivers/iommu/iommufd/viommu.c.
  */
+#include "host/soft/soft.h"
 #include "host/soft/access.h"
 #include "host/soft/viommu.h"
 

@@ -4,6 +4,8 @@
  * Order of checks: Linux 7.2 drivers/iommu/iommufd/device.c.
  */
 #include "host/soft/soft.h"
+#include "host/soft/attach.h"
+#include "host/soft/vfio/device.h"
 
 #include <errno.h>
 

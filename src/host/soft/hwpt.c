@@ -5,6 +5,12 @@
  *
  * Order of checks and error codes: Linux 7.2 drivers/iommu/iommufd/hw_pagetable.c.
  */
+#include "host/soft/soft.h"
+#include "host/soft/ioas.h"
+#include "host/soft/hwpt.h"
+#include "host/soft/fault.h"
+#include "host/soft/attach.h"
+#include "host/soft/vfio/device.h"
 #include "host/soft/viommu.h"
 
 #include <errno.h>

@@ -7,6 +7,9 @@
  *
  * Semantics: Linux 7.2 drivers/iommu/iommufd/{ioas,io_pagetable}.c.
  */
+#include "host/soft/soft.h"
+#include "host/soft/ioas.h"
+#include "host/soft/hwpt.h"
 #include "host/soft/access.h"
 
 #include <errno.h>

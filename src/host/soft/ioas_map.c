@@ -8,6 +8,9 @@
  *
  * Semantics: Linux 7.2 drivers/iommu/iommufd/io_pagetable.c.
  */
+#include "host/soft/soft.h"
+#include "host/soft/ioas.h"
+#include "host/soft/hwpt.h"
 #include "host/soft/access.h"
 #include "host/soft/dmabuf.h"
 
@@ -55,7 +58,7 @@ static int fill_domain(const struct soft_ioas *ioas, struct soft_hwpt_paging *do
 			err = domain->iommu->ops->check_map(domain, area->perm);
 		/* no entry of the unit shows this domain yet */
 		if (!err && domain->dirty_tracking)
-			err = vtd_dirty_add(&domain->dirty, area->start, area->last);
+			err = dirty_map_add(&domain->dirty, area->start, area->last);
 		if (err)
 			return err;
 	}
@@ -76,7 +79,7 @@ static int reserve_outside(struct soft_ioas *ioas, const struct soft_hwpt_paging
 
 static void leave_ioas(struct soft_ioas *ioas, struct soft_hwpt_paging *domain)
 {
-	vtd_dirty_fini(&domain->dirty);
+	dirty_map_fini(&domain->dirty);
 	soft_ioas_unreserve(ioas, domain);
 }
 

@@ -16,7 +16,7 @@
 #ifndef HOST_SOFT_IOMMU_H
 #define HOST_SOFT_IOMMU_H
 
-#include "host/soft/mock_abi.h"
+#include "host/soft/selftest/mock_abi.h"
 
 #include <nestor/soft_host.h>
 

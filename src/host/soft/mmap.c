@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* See mmap.h. */
+#include "host/soft/soft.h"
 #include "host/soft/mmap.h"
 
 #include <errno.h>

@@ -4,6 +4,9 @@
  *
  * Order of checks and error codes: Linux 7.2 drivers/iommu/iommufd/hw_pagetable.c.
  */
+#include "host/soft/soft.h"
+#include "host/soft/hwpt.h"
+#include "host/soft/fault.h"
 #include "host/soft/viommu.h"
 
 #include <errno.h>

@@ -5,7 +5,11 @@
  * that went with its device) cannot be found any more and its number is not given out
  * again.
  */
-#include "host/soft/mock.h"
+#include "host/soft/soft.h"
+#include "host/soft/ioas.h"
+#include "host/soft/hwpt.h"
+#include "host/soft/fault.h"
+#include "host/soft/selftest/mock.h"
 #include "host/soft/viommu.h"
 
 #include <assert.h>

@@ -8,6 +8,8 @@
  * the kernel can pin (shmem and hugetlbfs) and only if the range is inside the file, so
  * that an ordinary mistake ends in EINVAL and not in SIGBUS.
  */
+#include "host/soft/soft.h"
+#include "host/soft/ioas.h"
 #include "host/soft/dmabuf.h"
 
 #include <errno.h>

@@ -11,6 +11,7 @@
  *
  * Source: Linux 7.2 drivers/iommu/iommufd/{eventq,viommu}.c.
  */
+#include "host/soft/soft.h"
 #include "host/soft/eventq.h"
 #include "host/soft/viommu.h"
 

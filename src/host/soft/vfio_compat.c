@@ -8,6 +8,8 @@
  * Source: Linux 7.2 drivers/iommu/iommufd/vfio_compat.c.
  */
 #include "host/soft/soft.h"
+#include "host/soft/ioas.h"
+#include "host/soft/hwpt.h"
 
 #include <errno.h>
 #include <linux/vfio.h>

@@ -4,6 +4,10 @@
  *
  * Order of checks and error codes: Linux 7.2 drivers/iommu/iommufd/viommu.c.
  */
+#include "host/soft/soft.h"
+#include "host/soft/hwpt.h"
+#include "host/soft/attach.h"
+#include "host/soft/vfio/device.h"
 #include "host/soft/viommu.h"
 
 #include <errno.h>

@@ -14,6 +14,8 @@
 #define HOST_SOFT_VIOMMU_H
 
 #include "host/soft/soft.h"
+#include "host/soft/hwpt.h"
+#include "host/soft/attach.h"
 
 struct soft_access;
 struct soft_hw_queue;

@@ -12,7 +12,7 @@
 
 #include "base/bits.h"
 #include "endpoint/endpoint.h"
-#include "host/soft/smmu_hw.h"
+#include "host/soft/smmuv3/smmu_hw.h"
 
 #include <nestor/log.h>
 #include <nestor/soft_host.h>

@@ -42,7 +42,7 @@ static void only_streams_with_an_entry_translate(void **state)
 		rig_set_ste(rig, sids[i / 2], &ste);
 		assert_false(reaches_memory(rig, sids[i / 2], NST_NO_PASID));
 	}
-	assert_int_equal(rig_take_event(rig), 0);	/* none of them is worth a record */
+	assert_int_equal(rig_take_event(rig), 0); /* none of them is worth a record */
 	assert_int_equal(rig_stats(rig).faults, 2 * ARRAY_SIZE(sids) * (ARRAY_SIZE(sids) + 1));
 }
 
@@ -59,8 +59,10 @@ static void ssids_of_the_driver(void **state)
 	rig_set_ste(rig, 3, &ste);
 	rig_mark(rig, 0x1000, 1);
 	for (size_t i = 0; i < ARRAY_SIZE(ssids); i++) {
-		struct mem_range r = { 0x1000, 0x1fff,
-				       { (uintptr_t)rig->ram + (i + 10) * 0x1000 }, READ_WRITE,
+		struct mem_range r = { 0x1000,
+				       0x1fff,
+				       { (uintptr_t)rig->ram + (i + 10) * 0x1000 },
+				       READ_WRITE,
 				       NULL };
 
 		rig_mark(rig, (i + 10) * 0x1000, i + 10);
@@ -163,8 +165,9 @@ static void rights_of_the_second_stage(void **state)
 			int want = perm & (write ? RANGE_WRITE : RANGE_READ) ? 0 : -EFAULT;
 
 			word = 0;
-			assert_int_equal(rig_dma_as(rig, 9, NST_NO_PASID, write, perm << 12, &word, 8),
-					 want);
+			assert_int_equal(
+				rig_dma_as(rig, 9, NST_NO_PASID, write, perm << 12, &word, 8),
+				want);
 			assert_int_equal(rig_dma(rig, write, perm << 12, &word, 8), want);
 		}
 	}
@@ -173,9 +176,11 @@ static void rights_of_the_second_stage(void **state)
 /* Every size of leaf of every granule, in both halves, at both ends. */
 static void leaves_of_all_granules(void **state)
 {
-	static const struct { unsigned int kb, level, lg2; } rows[] = {
-		{ 4, 3, 12 }, { 4, 2, 21 }, { 4, 1, 30 }, { 16, 3, 14 }, { 16, 2, 25 },
-		{ 64, 3, 16 }, { 64, 2, 29 },
+	static const struct {
+		unsigned int kb, level, lg2;
+	} rows[] = {
+		{ 4, 3, 12 },  { 4, 2, 21 },  { 4, 1, 30 },  { 16, 3, 14 },
+		{ 16, 2, 25 }, { 64, 3, 16 }, { 64, 2, 29 },
 	};
 	struct rig *rig = *state;
 
@@ -240,7 +245,11 @@ static int privileged_dma(struct rig *rig, uint32_t pasid, bool write, uint64_t 
 {
 	uint64_t word = 0;
 	struct endpoint_dma_request req = {
-		.iova = { va }, .pasid = pasid, .write = write, .privileged = true, .buf = &word,
+		.iova = { va },
+		.pasid = pasid,
+		.write = write,
+		.privileged = true,
+		.buf = &word,
 		.size = sizeof(word),
 	};
 
@@ -250,9 +259,14 @@ static int privileged_dma(struct rig *rig, uint32_t pasid, bool write, uint64_t 
 static void privileged_requests(void **state)
 {
 	/* rows: AP[2:1]; then read and write of a user, and of a privileged request */
-	static const struct { uint64_t bits; bool ur, uw, pr, pw; } rows[] = {
-		{ 0, false, false, true, true }, { D_USER, true, true, true, true },
-		{ D_RO, false, false, true, false }, { D_RO | D_USER, true, false, true, false },
+	static const struct {
+		uint64_t bits;
+		bool ur, uw, pr, pw;
+	} rows[] = {
+		{ 0, false, false, true, true },
+		{ D_USER, true, true, true, true },
+		{ D_RO, false, false, true, false },
+		{ D_RO | D_USER, true, false, true, false },
 	};
 	struct rig *rig = *state;
 
@@ -267,7 +281,7 @@ static void privileged_requests(void **state)
 		rig_write_cd(rig, RIG_CDS + 64, rig->cd);
 		rig_cfgi_cd_all(rig);
 		rig_map(rig, va, 0x5000, 3, rows[i % 4].bits | D_AF | D_NG);
-		for (int n = 0; n < 4; n++) {	/* entries of one right must not serve another */
+		for (int n = 0; n < 4; n++) { /* entries of one right must not serve another */
 			assert_int_equal(!privileged_dma(rig, 1, false, va),
 					 rows[i % 4].pr && !(pan && user));
 			assert_int_equal(!privileged_dma(rig, 1, true, va),
@@ -307,9 +321,12 @@ static void access_flag_and_dirty_state(void **state)
 	uint64_t *slot = rig_slot(rig, 0x1000, 3), word = 0, *upper = rig_slot(rig, 0x1000, 2);
 
 	/* HA, HD, AFFD: read and write without AF, write of a clean page */
-	static const struct { uint64_t cd; bool read, write, af, dirty; } rows[] = {
-		{ 0, false, false, false, false }, { C_AFFD, true, true, false, false },
-		{ C_HA, true, true, true, false }, { C_HA | C_HD, true, true, true, true },
+	static const struct {
+		uint64_t cd;
+		bool read, write, af, dirty;
+	} rows[] = {
+		{ 0, false, false, false, false },    { C_AFFD, true, true, false, false },
+		{ C_HA, true, true, true, false },    { C_HA | C_HD, true, true, true, true },
 		{ C_HD, false, false, false, false }, { C_HA | C_AFFD, true, true, true, false },
 	};
 
@@ -337,7 +354,7 @@ static void access_flag_and_dirty_state(void **state)
 		rig_tlbi_all(rig);
 		assert_int_equal(rig_dma(rig, true, 0x1000, &word, 8), -EFAULT);
 	}
-	assert_int_equal(*upper & D_AF, 0);	/* tables have none */
+	assert_int_equal(*upper & D_AF, 0); /* tables have none */
 }
 
 /* Tables in memory the guest may only read can be walked while no flag has to be set. */
@@ -373,7 +390,7 @@ static void addresses_that_cannot_be(void **state)
 	rig_map(rig, RIG_UPPER, 0x5000, 3, D_RW);
 	rig_map(rig, 0xfffffffffffff000, 0x5000, 3, D_RW);
 	rig_map(rig, 0x0000fffffffff000, 0x5000, 3, D_RW);
-	rig_map(rig, 0, 0x5000, 3, D_RW);	/* where a request would be that wraps round */
+	rig_map(rig, 0, 0x5000, 3, D_RW); /* where a request would be that wraps round */
 	assert_int_equal(rig_dma(rig, false, RIG_UPPER, buf, 8), 0);
 	assert_int_equal(rig_dma(rig, false, 0xfffffffffffffff8, buf, 8), 0);
 	assert_int_equal(rig_dma(rig, false, 0xfffffffffffffff8, buf, 9), -EFAULT);
@@ -398,28 +415,28 @@ static void addresses_that_cannot_be(void **state)
 static void dirty_bits_of_a_paging_domain(void **state)
 {
 	struct rig *rig = *state;
-	struct vtd_dirty dirty = { .enabled = true, .page_lg2 = 12 };
+	struct dirty_map dirty = { .enabled = true, .page_lg2 = 12 };
 	struct smmu_hw_ste ste = flat(rig, SMMU_HW_PAGING);
 	uint8_t buf[0x3000] = { 0 };
 
-	assert_int_equal(vtd_dirty_add(&dirty, 0, 0xffff), 0);
+	assert_int_equal(dirty_map_add(&dirty, 0, 0xffff), 0);
 	ste.map.dirty = &dirty;
 	rig_set_ste(rig, 9, &ste);
 	assert_int_equal(rig_dma_as(rig, 9, NST_NO_PASID, true, 0x2ff0, buf, 0x20), 0);
 	assert_int_equal(rig_dma_as(rig, 9, NST_NO_PASID, false, 0x4000, buf, 0x3000), 0);
 	for (uint64_t page = 0; page < 16; page++)
-		assert_int_equal(vtd_dirty_is_marked(&dirty, page << 12), page == 2 || page == 3);
+		assert_int_equal(dirty_map_is_marked(&dirty, page << 12), page == 2 || page == 3);
 	smmu_hw_map_begin(rig->hw);
 	dirty.enabled = false;
 	smmu_hw_map_end(rig->hw, true);
 	assert_int_equal(rig_dma_as(rig, 9, NST_NO_PASID, true, 0x8000, buf, 1), 0);
-	assert_false(vtd_dirty_is_marked(&dirty, 0x8000));
+	assert_false(dirty_map_is_marked(&dirty, 0x8000));
 	/* Linux refuses dirty tracking of a nesting parent, so nothing here can need it */
 	ste.config = SMMU_HW_NESTED;
 	assert_int_equal(smmu_hw_set_ste(rig->hw, 9, &ste), -EINVAL);
 	assert_int_equal(rig_dma_as(rig, 9, NST_NO_PASID, true, 0x8000, buf, 1), 0);
 	rig_set_ste(rig, 9, NULL);
-	vtd_dirty_fini(&dirty);
+	dirty_map_fini(&dirty);
 }
 
 static void everything_is_counted(void **state)
@@ -430,7 +447,7 @@ static void everything_is_counted(void **state)
 
 	for (uint64_t page = 1; page <= 3; page++)
 		rig_map(rig, page << 12, page << 12, 3, D_RW);
-	assert_int_equal(rig_dma(rig, false, 0x1ff0, buf, 0x1020), 0);	/* three pages */
+	assert_int_equal(rig_dma(rig, false, 0x1ff0, buf, 0x1020), 0); /* three pages */
 	s = rig_stats(rig);
 	assert_int_equal(s.dma_read_bytes, 0x1020);
 	assert_int_equal(s.dma_write_bytes, 0);
@@ -454,7 +471,7 @@ static void everything_is_counted(void **state)
 	assert_int_equal(s.faults, 3);
 	assert_int_equal(s.stale_hits, 0);
 	assert_int_equal(rig->warnings, 3);
-	assert_int_equal(rig->num_events, 2);	/* the second was of a stream that aborts */
+	assert_int_equal(rig->num_events, 2); /* the second was of a stream that aborts */
 }
 
 static void faults_do_not_flood_the_log(void **state)
@@ -464,7 +481,7 @@ static void faults_do_not_flood_the_log(void **state)
 	for (int i = 0; i < 1000; i++)
 		assert_int_equal(rig_read(rig, 0x1000), RIG_FAULT);
 	assert_int_equal(rig_stats(rig).faults, 1000);
-	assert_int_equal(rig->warnings, 8 + 6);		/* 16, 32, 64, 128, 256, 512 */
+	assert_int_equal(rig->warnings, 8 + 6); /* 16, 32, 64, 128, 256, 512 */
 	assert_int_equal(rig->num_events, 1000);
 	assert_non_null(strstr(rig->last_warning, "01:04.0"));
 	assert_non_null(strstr(rig->last_warning, "reason 0x10"));
@@ -475,9 +492,11 @@ static void identification(void **state)
 {
 	struct smmu_hw_idr id = smmu_hw_idr();
 
-	/* S2P S1P TTF=2 COHACC HTTU=2 ATS NS1ATS ASID16 VMID16 CD2L LE no stalls, aborts, 2 levels */
+	/* S2P S1P TTF=2 COHACC HTTU=2 ATS NS1ATS ASID16 VMID16 CD2L LE no stalls, aborts, 2 levels
+	 */
 	assert_int_equal(id.idr[0], 1 | 2 | 2 << 2 | 1 << 4 | 2 << 6 | 1 << 10 | 1 << 11 | 1 << 12 |
-				    1 << 18 | 1 << 19 | 2 << 21 | 1 << 24 | 1 << 26 | 1 << 27);
+					    1 << 18 | 1 << 19 | 2 << 21 | 1 << 24 | 1 << 26 |
+					    1 << 27);
 	assert_int_equal(id.idr[1], 16 | 20 << 6 | 19 << 16 | 19 << 21);
 	assert_int_equal(id.idr[2] | id.idr[4], 0);
 	/* HAD XNX FWB RIL BBML=2 */
@@ -505,7 +524,7 @@ static void refused_memory_at_creation(void **state)
 		assert_null(hw);
 	}
 	alloc_fail_nth(0);
-	assert_int_equal(n, 1 + 5);	/* the unit; the cache and its three arrays */
+	assert_int_equal(n, 1 + 5); /* the unit; the cache and its three arrays */
 	smmu_hw_destroy(hw);
 }
 
@@ -544,7 +563,7 @@ static void refused_memory_leaves_the_entries_alone(void **state)
 		alloc_fail_nth(0);
 		assert_false(reaches_memory(rig, sid, 77));
 	}
-	assert_int_equal(n, 1 + 2);	/* stream, list */
+	assert_int_equal(n, 1 + 2); /* stream, list */
 }
 
 int main(void)

@@ -36,7 +36,7 @@ static void expect_page(struct rig *rig, uint64_t va, bool write, uint64_t ipa, 
 {
 	struct endpoint_ats_reply reply;
 
-	for (int i = 0; i < 2; i++) {	/* from a walk, and from the TLB */
+	for (int i = 0; i < 2; i++) { /* from a walk, and from the TLB */
 		assert_int_equal(ask_as(rig, RIG_SID, NST_NO_PASID, va, write, &reply), 0);
 		assert_int_equal(reply.read | reply.write << 1, rights);
 		if (!rights)
@@ -62,7 +62,7 @@ static void pages_of_a_guest(void **state)
 	rig_map(rig, 0x40000000, 0x40000000, 2, D_RW);
 	rig_map(rig, 0x80000000, 0x40000000, 1, D_RW);
 	expect_page(rig, 0x1678, true, 0x5000, 4096, 3);
-	expect_page(rig, 0x1678, false, 0x5000, 4096, 1);	/* it did not ask for more */
+	expect_page(rig, 0x1678, false, 0x5000, 4096, 1); /* it did not ask for more */
 	expect_page(rig, 0x2678, true, 0x5000, 4096, 1);
 	expect_page(rig, 0x2678, false, 0x5000, 4096, 1);
 	expect_page(rig, 0x3678, true, 0, 0, 0);
@@ -149,8 +149,12 @@ static int translated(struct rig *rig, nst_rid sid, uint32_t pasid, bool write, 
 		      void *buf, size_t size)
 {
 	struct endpoint_dma_request req = {
-		.iova = { (uintptr_t)host }, .pasid = pasid, .write = write, .translated = true,
-		.buf = buf, .size = size,
+		.iova = { (uintptr_t)host },
+		.pasid = pasid,
+		.write = write,
+		.translated = true,
+		.buf = buf,
+		.size = size,
 	};
 
 	return smmu_hw_dma(rig->hw, sid, &req);
@@ -159,13 +163,14 @@ static int translated(struct rig *rig, nst_rid sid, uint32_t pasid, bool write, 
 static void domains_of_the_driver(void **state)
 {
 	struct rig *rig = *state;
-	struct smmu_hw_ste ste = { .config = SMMU_HW_PAGING, .map = { .s2 = &rig->s2 },
+	struct smmu_hw_ste ste = { .config = SMMU_HW_PAGING,
+				   .map = { .s2 = &rig->s2 },
 				   .ats = true };
-	struct vtd_dirty dirty = { .enabled = true };
+	struct dirty_map dirty = { .enabled = true };
 	struct endpoint_ats_reply reply;
 	struct smmu_hw_map map = { .s2 = &rig->s2 };
 	static uint8_t buf[0x2000];
-	uint8_t *ram = rig->ram + (-(uintptr_t)rig->ram & ((1 << 21) - 1));	/* at 2 MiB */
+	uint8_t *ram = rig->ram + (-(uintptr_t)rig->ram & ((1 << 21) - 1)); /* at 2 MiB */
 
 	rig_clear_s2(rig);
 	rig_add_s2(rig, 0x200000, 0x403000, ram, RANGE_READ | RANGE_WRITE);
@@ -194,21 +199,21 @@ static void domains_of_the_driver(void **state)
 	assert_int_equal(ask_as(rig, 9, 3, 0x412345, true, &reply), 0);
 	assert_true(reply.read && reply.write);
 	/* dirty bits: what may be written is dirty from now on, and no more than that is given */
-	assert_int_equal(vtd_dirty_add(&dirty, 0x200000, 0x602fff), 0);
+	assert_int_equal(dirty_map_add(&dirty, 0x200000, 0x602fff), 0);
 	ste.map.dirty = &dirty;
 	rig_set_ste(rig, 9, &ste);
 	assert_int_equal(ask_as(rig, 9, NST_NO_PASID, 0x412345, false, &reply), 0);
-	assert_false(reply.write || vtd_dirty_is_marked(&dirty, 0x412345));
+	assert_false(reply.write || dirty_map_is_marked(&dirty, 0x412345));
 	assert_int_equal(ask_as(rig, 9, NST_NO_PASID, 0x412345, true, &reply), 0);
-	assert_true(reply.write && vtd_dirty_is_marked(&dirty, 0x412345));
+	assert_true(reply.write && dirty_map_is_marked(&dirty, 0x412345));
 	assert_int_equal(reply.size, 4096);
 	assert_int_equal(translated(rig, 9, NST_NO_PASID, true, ram + 0x3000, buf, 0x1001), 0);
 	assert_int_equal(translated(rig, 9, NST_NO_PASID, false, ram + 0x6000, buf, 8), 0);
 	for (uint64_t page = 0; page < 8; page++)
-		assert_int_equal(vtd_dirty_is_marked(&dirty, 0x200000 + (page << 12)),
+		assert_int_equal(dirty_map_is_marked(&dirty, 0x200000 + (page << 12)),
 				 page == 3 || page == 4);
 	rig_set_ste(rig, 9, NULL);
-	vtd_dirty_fini(&dirty);
+	dirty_map_fini(&dirty);
 }
 
 static void translated_requests_reach_what_the_stream_may(void **state)
@@ -221,12 +226,13 @@ static void translated_requests_reach_what_the_stream_may(void **state)
 	rig_add_s2(rig, 0x10000, 0x2000, ram + 0x8000, RANGE_READ | RANGE_WRITE);
 	rig_add_s2(rig, 0x20000, 0x1000, ram + 0xa000, RANGE_READ);
 	rig_add_s2(rig, 0x30000, 0x1000, ram + 0x7000, RANGE_WRITE);
-	rig_add_s2(rig, 0x40000, 0x1000, ram + 0x8000, RANGE_READ);	/* again, with less */
+	rig_add_s2(rig, 0x40000, 0x1000, ram + 0x8000, RANGE_READ); /* again, with less */
 	memset(ram + 0x8000, 0x5a, 0x3000);
 	assert_int_equal(translated(rig, RIG_SID, 1, false, ram + 0x8000, buf, 0x3000), 0);
 	assert_memory_equal(buf, ram + 0x8000, 0x3000);
 	memset(buf, 0x77, sizeof(buf));
-	assert_int_equal(translated(rig, RIG_SID, NST_NO_PASID, true, ram + 0x7000, buf, 0x3000), 0);
+	assert_int_equal(translated(rig, RIG_SID, NST_NO_PASID, true, ram + 0x7000, buf, 0x3000),
+			 0);
 	assert_memory_equal(buf, ram + 0x7000, 0x3000);
 	assert_int_equal(rig->num_events, 0);
 	/* not readable, not writable, not theirs, half theirs */

@@ -464,10 +464,10 @@ static void old_pages_are_quiet(void **state)
 static void translated_writes_are_dirty(void **state)
 {
 	struct rig *rig = *state;
-	struct vtd_dirty dirty = { 0 };
+	struct dirty_map dirty = { 0 };
 	uint64_t word = 1;
 
-	assert_int_equal(vtd_dirty_add(&dirty, 0, RIG_RAM_SIZE - 1), 0);
+	assert_int_equal(dirty_map_add(&dirty, 0, RIG_RAM_SIZE - 1), 0);
 	rig->entry.dirty = &dirty;
 	allow(rig, NST_NO_PASID, RIG_DID);
 	rig_map(rig, 0x1000, 0x5000, 1, E_RW | E_D | E_A);
@@ -476,13 +476,13 @@ static void translated_writes_are_dirty(void **state)
 	vtd_hw_map_end(rig->hw, true);
 	assert_int_equal(
 		translated_dma(rig, NST_NO_PASID, false, &rig->ram[0x5000], 0x1000, &word, 8), 0);
-	assert_false(vtd_dirty_is_marked(&dirty, 0x5000));
+	assert_false(dirty_map_is_marked(&dirty, 0x5000));
 	assert_int_equal(
 		translated_dma(rig, NST_NO_PASID, true, &rig->ram[0x5000], 0x1000, &word, 8), 0);
-	assert_true(vtd_dirty_is_marked(&dirty, 0x5000));
-	assert_false(vtd_dirty_is_marked(&dirty, 0x6000));
+	assert_true(dirty_map_is_marked(&dirty, 0x5000));
+	assert_false(dirty_map_is_marked(&dirty, 0x6000));
 	rig_set_entry(rig, RIG_RID, NST_NO_PASID, NULL);
-	vtd_dirty_fini(&dirty);
+	dirty_map_fini(&dirty);
 }
 
 int main(void)

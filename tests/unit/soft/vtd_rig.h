@@ -12,12 +12,12 @@
 #include "base/bits.h"
 #include "base/endian.h"
 #include "endpoint/endpoint.h"
-#include "host/soft/vtd_hw.h"
+#include "host/soft/vtd/vtd_hw.h"
 
 #include <nestor/log.h>
 #include <nestor/soft_host.h>
 
-enum { RIG_RID = 0x0120, RIG_DID = 7 };	/* 01:04.0 */
+enum { RIG_RID = 0x0120, RIG_DID = 7 }; /* 01:04.0 */
 enum { RIG_HWPT = 5, RIG_IOAS = 3 };	/* ids in reports, and serial numbers */
 #define RIG_RAM_SIZE (3ULL << 30)	/* of which only what is touched takes memory */
 #define RIG_TABLES (16ULL << 20)	/* GPA from where the rig takes tables */
@@ -37,7 +37,7 @@ struct rig {
 	struct vtd_hw *hw;
 	struct rig_forgotten forgotten[8];
 	unsigned int num_forgotten;
-	uint64_t forget_probe;		/* the address that is read then */
+	uint64_t forget_probe; /* the address that is read then */
 	/* if set, called instead of all that; any thread */
 	void (*on_forget)(void *opaque);
 	void *on_forget_opaque;
@@ -45,10 +45,10 @@ struct rig {
 	struct range_map s2;
 	uint8_t *ram;
 	uint64_t next_table;
-	struct vtd_hw_entry entry;	/* of RIG_RID without PASID: nested */
+	struct vtd_hw_entry entry; /* of RIG_RID without PASID: nested */
 	struct nst_log log;
 	unsigned int warnings;
-	char last_warning[512];	/* without the lines of detail that follow a report: */
+	char last_warning[512]; /* without the lines of detail that follow a report: */
 	char details[2048];
 };
 
