@@ -19,6 +19,7 @@ extern "C" {
 enum nst_soft_iommu {
 	NST_SOFT_VTD,	   /* Intel VT-d in scalable mode */
 	NST_SOFT_SMMUV3,   /* Arm SMMUv3 with two stages */
+	NST_SOFT_AMD,	   /* AMD: what Linux 7.2 lets a program have of it; no nesting */
 	NST_SOFT_SELFTEST, /* for the kernel's own tests of iommufd: answers IOMMU_TEST_CMD */
 	NST_SOFT_NUM_IOMMUS,
 };

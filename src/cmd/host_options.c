@@ -22,8 +22,8 @@ static const char help[] =
 	"                      nvme,file=IMAGE[,serial=S][,readonly=on][,msix=off][,incoming=on]\n"
 	"                      dmatest[,queues=N][,pasid-bits=N][,ats=off][,pri=off]\n"
 	"                      testdev\n"
-	"  --iommu KIND      the IOMMU of the host: vtd (default), smmuv3, or selftest (for the kernel's\n"
-	"                    own tests of iommufd)\n"
+	"  --iommu KIND      the IOMMU of the host: vtd (default), smmuv3, amd (without nesting),\n"
+	"                    or selftest (for the kernel's own tests of iommufd)\n"
 	"  --check           the IOMMU sanitizer: verify every IOTLB hit against the tables, name\n"
 	"                    DMA after unmap and while blocked, and say which iommufd objects the\n"
 	"                    command had left at its end\n"
@@ -145,6 +145,7 @@ static int set_iommu(struct host_options *o, const char *name)
 	static const char *const names[NST_SOFT_NUM_IOMMUS] = {
 		[NST_SOFT_VTD] = "vtd",
 		[NST_SOFT_SMMUV3] = "smmuv3",
+		[NST_SOFT_AMD] = "amd",
 		[NST_SOFT_SELFTEST] = "selftest",
 	};
 
@@ -153,7 +154,8 @@ static int set_iommu(struct host_options *o, const char *name)
 			o->iommu = (enum nst_soft_iommu)i;
 			return -1;
 		}
-	complain("--iommu %s: there is no such IOMMU; there are vtd, smmuv3 and selftest", name);
+	complain("--iommu %s: there is no such IOMMU; there are vtd, smmuv3, amd and selftest",
+		 name);
 	return EXIT_USAGE;
 }
 

@@ -17,6 +17,11 @@ static struct rig_options options;
 static unsigned int provides;
 
 static const struct rig_iommu iommus[] = {
+	{ .hw_info_type = IOMMU_HW_INFO_TYPE_AMD,
+	  .window = 0xfee00000,
+	  .window_last = 0xfeefffff,
+	  .plain_last = UINT64_MAX,
+	  .parent_last = UINT64_MAX },
 	{ .hw_info_type = IOMMU_HW_INFO_TYPE_INTEL_VTD,
 	  .provides = NEED_VTD,
 	  .window = 0xfee00000,

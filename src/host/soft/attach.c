@@ -59,14 +59,17 @@ static int check_pasid_rules(const struct soft_bound *bound, uint32_t pasid,
 	return 0;
 }
 
-/* Keep the interrupt window out of the IOAS that the RID's requests go to. */
-static int reserve_window(struct soft_ioas *ioas, const struct soft_bound *bound)
+/* Keep the windows out of the IOAS that the RID's requests go to. */
+static int reserve_windows(struct soft_ioas *ioas, const struct soft_bound *bound)
 {
-	const struct soft_iommu_ops *ops = iommu_ops(bound);
+	const struct soft_window *windows = iommu_ops(bound)->windows;
+	int err = 0;
 
-	if (!ops->window_last)
-		return 0;
-	return soft_ioas_reserve(ioas, ops->window_start, ops->window_last, bound);
+	for (unsigned int i = 0; i < SOFT_MAX_WINDOWS && windows[i].last && !err; i++)
+		err = soft_ioas_reserve(ioas, windows[i].start, windows[i].last, bound);
+	if (err)
+		soft_ioas_unreserve(ioas, bound);
+	return err;
 }
 
 static struct soft_ioas *ioas_of(struct soft_hwpt *hwpt)
@@ -143,7 +146,7 @@ static int attach_first(struct soft_bound *bound, uint32_t pasid, bool via_pasid
 	int err = make_room(bound);
 
 	if (!err && pasid == SOFT_RID_PASID)
-		err = reserve_window(ioas_of(hwpt), bound);
+		err = reserve_windows(ioas_of(hwpt), bound);
 	if (err)
 		return err;
 	err = check_pasid_rules(bound, pasid, hwpt);
@@ -169,7 +172,7 @@ static int replace(struct soft_ctx *ctx, struct soft_bound *bound,
 	if (hwpt == old.hwpt)
 		return 0;
 	if (moves_window)
-		err = reserve_window(ioas_of(hwpt), bound);
+		err = reserve_windows(ioas_of(hwpt), bound);
 	if (err)
 		return err;
 	err = check_pasid_rules(bound, old.pasid, hwpt);
@@ -227,7 +230,7 @@ static int make_auto_domain(struct soft_ctx *ctx, struct soft_bound *bound,
 
 	/* The kernel attaches before it fills the domain: of two errors this is the first. */
 	if (change->pasid == SOFT_RID_PASID && !soft_ioas_is_reserved_by(ioas, bound)) {
-		err = reserve_window(ioas, bound);
+		err = reserve_windows(ioas, bound);
 		if (err)
 			return err;
 		soft_ioas_unreserve(ioas, bound);

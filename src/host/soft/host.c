@@ -332,6 +332,7 @@ static int create_iommu(struct soft_host *host, const struct nst_soft_config *co
 							struct soft_iommu **out) = {
 		[NST_SOFT_VTD] = soft_vtd_create,
 		[NST_SOFT_SMMUV3] = soft_smmuv3_create,
+		[NST_SOFT_AMD] = soft_amd_create,
 		[NST_SOFT_SELFTEST] = soft_mock_create,
 	};
 

@@ -7,6 +7,7 @@
  *
  *	vtd.c		Intel VT-d	on vtd_hw.c
  *	smmuv3.c	Arm SMMUv3	on smmu_hw.c
+ *	amd.c		AMD		no model: one level of vtd_hw.c
  *	mock.c		what the kernel's iommufd selftest has instead of hardware
  *
  * Operations that are optional say so: NULL is what a driver without it is to the core,
@@ -41,6 +42,7 @@ struct soft_viommu;
 union soft_hw_info {
 	struct iommu_hw_info_vtd vtd;
 	struct iommu_hw_info_arm_smmuv3 smmuv3;
+	struct iommu_hw_info_amd amd;
 	struct selftest_hw_info selftest;
 };
 
@@ -49,6 +51,12 @@ struct soft_iommu {
 	const struct nst_log *log;
 	struct soft_host *host;
 	bool quirks;
+};
+
+#define SOFT_MAX_WINDOWS 2
+
+struct soft_window {
+	uint64_t start, last; /* last 0: none */
 };
 
 struct soft_iommu_ops {
@@ -67,8 +75,8 @@ struct soft_iommu_ops {
 	/* Device TLBs and page requests are served, and the driver enables them in devices. */
 	bool has_ats, has_pri;
 
-	/* Addresses no device's DMA may be mapped at: the window of interrupts. Last 0: none. */
-	uint64_t window_start, window_last;
+	/* Addresses no device's DMA may be mapped at, those of interrupts first. */
+	struct soft_window windows[SOFT_MAX_WINDOWS];
 
 	/*
 	 * A domain on an IOAS: aperture_last and what else the flags ask for. The core has
@@ -131,6 +139,8 @@ struct soft_iommu_ops {
 
 /* The host has its sanitizer. -ENOMEM. */
 NST_MUST_CHECK int soft_vtd_create(const struct nst_soft_config *config, struct soft_host *host,
+				   struct soft_iommu **out);
+NST_MUST_CHECK int soft_amd_create(const struct nst_soft_config *config, struct soft_host *host,
 				   struct soft_iommu **out);
 NST_MUST_CHECK int soft_smmuv3_create(const struct nst_soft_config *config, struct soft_host *host,
 				      struct soft_iommu **out);
