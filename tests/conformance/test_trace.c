@@ -240,6 +240,9 @@ static void every_call_has_a_name(void **state)
 	close_rig(rig);
 }
 
+#define FEATURE_BYTES \
+	(sizeof(struct vfio_device_feature) + sizeof(struct vfio_device_feature_mig_state))
+
 /* A payload of another kind than the first that the call can have. */
 static void guest_entries_and_migration_states(void **state)
 {
@@ -249,20 +252,22 @@ static void guest_entries_and_migration_states(void **state)
 					   .data_type = IOMMU_HWPT_DATA_ARM_SMMUV3,
 					   .data_len = sizeof(ste),
 					   .data_uptr = (uintptr_t)&ste };
-	struct {
-		struct vfio_device_feature header;
-		struct vfio_device_feature_mig_state state;
-	} feature = { .header = { .argsz = sizeof(feature),
-				  .flags = VFIO_DEVICE_FEATURE_SET |
-					   VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE },
-		      .state.device_state = VFIO_DEVICE_STATE_STOP_COPY };
+	const struct vfio_device_feature header = { .argsz = FEATURE_BYTES,
+						    .flags = VFIO_DEVICE_FEATURE_SET |
+							     VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE };
+	const struct vfio_device_feature_mig_state state_wanted = {
+		.device_state = VFIO_DEVICE_STATE_STOP_COPY
+	};
+	uint8_t feature[FEATURE_BYTES] __attribute__((aligned(8)));
 	int fd = rig->host->ops->open(rig->host, "/dev/iommu", O_RDWR);
 	int dev = rig->host->ops->open(rig->host, rig->path, O_RDWR);
 
 	assert_int_equal(call(rig, fd, IOMMU_HWPT_ALLOC, &nested), -ENOENT);
 	assert_non_null(strstr(rig->last, "data_type=ARM_SMMUV3"));
 	assert_non_null(strstr(rig->last, "data=[{qw0=0xb, qw1=0x4000}]"));
-	assert_int_equal(call(rig, dev, VFIO_DEVICE_FEATURE, &feature), -EINVAL); /* not bound */
+	memcpy(feature, &header, sizeof(header));
+	memcpy(feature + sizeof(header), &state_wanted, sizeof(state_wanted));
+	assert_int_equal(call(rig, dev, VFIO_DEVICE_FEATURE, feature), -EINVAL); /* not bound */
 	assert_non_null(strstr(rig->last, "data=[{device_state=STOP_COPY}]"));
 	rig->host->ops->close(rig->host, dev);
 	rig->host->ops->close(rig->host, fd);
