@@ -20,10 +20,15 @@ struct nst_device;
  * @path: its VFIO cdev, "/dev/vfio/devices/vfio0".
  * @hide_msix: take the MSI-X capability out of the list the guest sees, for a VMM
  *	that cannot unplug a device that has it (QEMU 11.1's vfio-user client).
+ * @vpasid_offset: where in configuration space the PASID capability goes that the guest
+ *	sees of a device with PASIDs: the kernel hides the device's own. 8 bytes from a
+ *	multiple of 4, at 0x100 or above, that no capability uses and, which only the
+ *	device's vendor can tell, no hidden register. 0: the last 8 bytes (0xff8).
  */
 struct nst_device_config {
 	const char *path;
 	bool hide_msix;
+	uint16_t vpasid_offset;
 };
 
 /** One region, indexed as VFIO_PCI_*_REGION_INDEX. @size 0: not there. */
@@ -36,7 +41,10 @@ struct nst_device_region {
  * nst_device_open() - bind the device to the VM's iommufd and attach it to a nesting
  * parent over the VM's memory: an existing one that takes it, else a new one with the
  * flags the host's IOMMU can combine.
- * Errors: -EPERM (the host cannot isolate its interrupts, or has given it to another),
+ *
+ * If the last 8 bytes of configuration space are taken and no other place is named, the
+ * device is opened without PASIDs; what is in the way is logged.
+ * Errors: -EINVAL (@vpasid_offset is taken or is no such place; the reason is logged), -EPERM (the host cannot isolate its interrupts, or has given it to another),
  * -EOPNOTSUPP (no nested translation on this host), -ENOMEM, or what open(2) and the
  * ioctls give.
  */
@@ -56,7 +64,10 @@ NST_API uint32_t nst_device_irq_count(const struct nst_device *dev, unsigned int
 
 /**
  * nst_device_read(), nst_device_write() - access a region as the guest does. Reads of
- * configuration space see the capability list as configured.
+ * configuration space see the capability lists as configured, and as the vIOMMU it is
+ * behind can serve them: PASID and ATS are there only if the host and the vIOMMU have
+ * them. The host owns the device's own controls of both; what the guest writes to
+ * them is kept, and read back, here.
  * Errors: -EINVAL (outside the region), -EIO (the device took less than asked).
  */
 NST_MUST_CHECK NST_API int nst_device_read(struct nst_device *dev, unsigned int region,

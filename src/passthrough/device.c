@@ -66,13 +66,15 @@ static int bind(struct nst_device *dev)
 
 /*
  * What a nesting parent may be combined with differs by vendor: Arm's driver refuses
- * both PASID and dirty tracking beside it, AMD's refuses PASID.
+ * both PASID and dirty tracking beside it, AMD's refuses PASID. Where the host IOMMU has
+ * PASIDs they all take them, also those made for a device without: one that has PASIDs
+ * may share it later, and everything that its plain requests are on must take them too.
  */
 static uint32_t parent_flags(const struct iommufd_hw_info *info)
 {
 	uint32_t flags = IOMMU_HWPT_ALLOC_NEST_PARENT;
 
-	if (info->type == IOMMU_HW_INFO_TYPE_INTEL_VTD && info->max_pasid_log2)
+	if (info->type == IOMMU_HW_INFO_TYPE_INTEL_VTD && (info->vtd.ecap_reg & VTD_ECAP_PASID))
 		flags |= IOMMU_HWPT_ALLOC_PASID;
 	if (info->type != IOMMU_HW_INFO_TYPE_ARM_SMMUV3 &&
 	    (info->capabilities & IOMMU_HW_CAP_DIRTY_TRACKING))
@@ -80,11 +82,14 @@ static uint32_t parent_flags(const struct iommufd_hw_info *info)
 	return flags;
 }
 
-static int attach_to_existing_parent(struct nst_device *dev) REQUIRES(dev->vm->lock)
+static int attach_to_existing_parent(struct nst_device *dev, uint32_t flags) REQUIRES(dev->vm->lock)
 {
 	for (struct vm_parent *p = dev->vm->parents; p; p = p->next) {
-		int ret = device_attach_hwpt(dev, NST_NO_PASID, p->hwpt_id);
+		int ret;
 
+		if ((flags & IOMMU_HWPT_ALLOC_PASID) && !p->pasid_capable)
+			continue;
+		ret = device_attach_hwpt(dev, NST_NO_PASID, p->hwpt_id);
 		if (ret == -EINVAL) /* another host IOMMU: not for this one */
 			continue;
 		if (!ret) {
@@ -129,7 +134,7 @@ static int attach_to_parent(struct nst_device *dev)
 	int ret;
 
 	mutex_lock(&dev->vm->lock);
-	ret = attach_to_existing_parent(dev);
+	ret = attach_to_existing_parent(dev, flags);
 	if (ret == -ENOENT)
 		ret = attach_to_new_parent(dev, flags);
 	mutex_unlock(&dev->vm->lock);
@@ -212,9 +217,11 @@ int nst_device_open(struct nst_vm *vm, const struct nst_device_config *config,
 	if (!dev)
 		return -ENOMEM;
 	dev->vm = vm;
+	mutex_init(&dev->config_lock);
 	dev->fd = host->ops->open(host, config->path, O_RDWR | O_CLOEXEC);
 	if (dev->fd < 0) {
 		ret = dev->fd;
+		mutex_fini(&dev->config_lock);
 		free(dev);
 		return ret;
 	}
@@ -244,6 +251,7 @@ void nst_device_close(struct nst_device *dev)
 	host = dev->vm->iommufd.host;
 	host->ops->close(host, dev->fd); /* detaches it from everything */
 	put_parent(dev);
+	mutex_fini(&dev->config_lock);
 	free(dev);
 }
 
@@ -296,6 +304,8 @@ int nst_device_write(struct nst_device *dev, unsigned int region, uint64_t offse
 
 	if (!inside_region(dev, region, offset, size))
 		return -EINVAL;
+	if (region == VFIO_PCI_CONFIG_REGION_INDEX && device_config_write(dev, offset, buf, size))
+		return 0;
 	n = host->ops->pwrite(host, dev->fd, buf, size,
 			      (off_t)(dev->region_offsets[region] + offset));
 	if (n < 0)
@@ -334,5 +344,9 @@ int nst_device_set_irqs(struct nst_device *dev, uint32_t index, uint32_t flags, 
 
 int nst_device_reset(struct nst_device *dev)
 {
-	return dev->can_reset ? call(dev, VFIO_DEVICE_RESET, NULL) : -EINVAL;
+	int ret = dev->can_reset ? call(dev, VFIO_DEVICE_RESET, NULL) : -EINVAL;
+
+	if (!ret)
+		device_config_reset(dev);
+	return ret;
 }

@@ -12,6 +12,20 @@
 
 #include <linux/vfio.h>
 
+enum { DEVICE_CONFIG_SIZE = 4096, DEVICE_MAX_EXT_CAPS = 64 };
+
+/* One entry of the device's own list of extended capabilities. */
+struct device_ext_cap {
+	uint16_t offset, id;
+	uint8_t version;
+};
+
+/* What the vIOMMU lets a driver of the guest do with the device; see ext_config.c. */
+struct device_services {
+	unsigned int pasid_bits; /* 0: no PASIDs */
+	bool ats;
+};
+
 struct nst_device {
 	struct nst_vm *vm;
 	int fd;
@@ -24,8 +38,17 @@ struct nst_device {
 	struct nst_device_region regions[VFIO_PCI_NUM_REGIONS];
 	uint64_t region_offsets[VFIO_PCI_NUM_REGIONS];
 	uint32_t irq_counts[VFIO_PCI_NUM_IRQS];
-	/* How the guest's view of the first 256 bytes differs: see config.c. */
-	uint8_t config_mask[256], config_value[256];
+	uint16_t express_cap; /* offsets in configuration space; 0 = not there */
+	uint16_t pasid_cap;   /* where the guest can be shown one */
+	struct device_ext_cap ext_caps[DEVICE_MAX_EXT_CAPS];
+	unsigned int num_ext_caps;
+	/*
+	 * How the guest's view of configuration space differs: see config.c and
+	 * ext_config.c. A leaf.
+	 */
+	struct mutex config_lock; /* protects: */
+	uint8_t config_mask[DEVICE_CONFIG_SIZE], config_value[DEVICE_CONFIG_SIZE];
+	uint8_t config_writable[DEVICE_CONFIG_SIZE];
 };
 
 /*
@@ -36,12 +59,26 @@ struct nst_device {
 NST_MUST_CHECK int device_attach_hwpt(struct nst_device *dev, uint32_t pasid, uint32_t hwpt_id);
 NST_MUST_CHECK int device_detach_hwpt(struct nst_device *dev, uint32_t pasid);
 
-/* config.c: read the capability list once and decide what the guest sees of it. */
+/* config.c: read the capability lists once and decide what the guest sees of them. */
 NST_MUST_CHECK int device_config_init(struct nst_device *dev,
 				      const struct nst_device_config *config);
 /* Put the guest's view over @size bytes just read at @offset of configuration space. */
-void device_config_overlay(const struct nst_device *dev, uint64_t offset, uint8_t *buf,
-			   size_t size);
+void device_config_overlay(struct nst_device *dev, uint64_t offset, uint8_t *buf, size_t size);
+/* A write by the guest. False: it is for the device. */
+bool device_config_write(struct nst_device *dev, uint64_t offset, const uint8_t *buf, size_t size);
+/* The device was reset: registers that the guest writes here are 0 again. */
+void device_config_reset(struct nst_device *dev);
+
+/*
+ * ext_config.c: find a place for a PASID capability in @cfg, the device's own 4 KiB.
+ * -EINVAL, the reason being logged, if the one that was asked for is taken.
+ */
+NST_MUST_CHECK int device_ext_config_init(struct nst_device *dev, const uint8_t *cfg,
+					  const struct nst_device_config *config);
+/* From now on the guest sees these services; nothing of them before the first call. */
+void device_config_offer(struct nst_device *dev, const struct device_services *services);
+/* PASIDs the device can be attached by, as bits; 0 if it can by none. */
+unsigned int device_pasid_bits(const struct nst_device *dev);
 
 /* Raw access, without the overlay. */
 NST_MUST_CHECK int device_region_read(struct nst_device *dev, unsigned int region, uint64_t offset,

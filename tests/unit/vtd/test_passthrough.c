@@ -385,27 +385,47 @@ static void parents_are_shared_where_the_host_allows(void **state)
 	assert_int_equal(rig->host.live_objects, 3);
 }
 
-static void parents_say_for_themselves_whether_they_take_pasids(void **state)
+/* Hook: a host IOMMU that knows no PASIDs. */
+static int without_pasids(struct rig *rig, unsigned long request, void *arg)
+{
+	struct iommu_hw_info *info = arg;
+	int ret;
+
+	if (request != IOMMU_GET_HW_INFO)
+		return 0;
+	ret = rig->host.inner->ops->ioctl(rig->host.inner, rig->vm->iommufd.fd, request, arg);
+	((struct iommu_hw_info_vtd *)(uintptr_t)info->data_uptr)->ecap_reg &= ~(1ULL << 40);
+	info->out_max_pasid_log2 = 0;
+	return ret ? ret : 1;
+}
+
+static void parents_take_pasids_where_the_host_has_them(void **state)
 {
 	struct rig *rig = *state;
 	struct rig_device *plain = rig_plug(rig, false), *pasid = rig_plug(rig, true);
-	struct rig_device *more = rig_plug(rig, false);
+	struct rig_device *old = rig_plug(rig, true), *more = rig_plug(rig, false);
 
+	/* a device without PASIDs must not keep one that has them from sharing its parent */
 	ok(rig_open(rig, plain));
-	assert_false(plain->dev->pasid_capable);
-	/* it can, but the parent that it shares was not made for it */
+	assert_true(plain->dev->pasid_capable);
 	ok(rig_open(rig, pasid));
 	assert_ptr_equal(plain->dev->parent, pasid->dev->parent);
-	assert_false(pasid->dev->pasid_capable);
+	assert_int_equal(device_pasid_bits(plain->dev), 0);
+	assert_int_equal(device_pasid_bits(pasid->dev), 20);
 	nst_device_close(plain->dev);
 	nst_device_close(pasid->dev);
-	plain->dev = NULL;
+	plain->dev = pasid->dev = NULL;
+	/* one that was made without is nothing for a device that has them */
+	rig->hook = without_pasids;
+	ok(rig_open(rig, old));
+	rig->hook = NULL;
+	assert_false(old->dev->pasid_capable);
+	assert_int_equal(device_pasid_bits(old->dev), 0);
 	ok(rig_open(rig, pasid));
+	assert_ptr_not_equal(old->dev->parent, pasid->dev->parent);
 	assert_true(pasid->dev->pasid_capable);
-	/* and what joins one that was made for it must make nested ones alike */
 	ok(rig_open(rig, more));
 	assert_ptr_equal(more->dev->parent, pasid->dev->parent);
-	assert_true(more->dev->pasid_capable);
 }
 
 /* --- regions and configuration space --------------------------------------------------------- */
@@ -587,7 +607,7 @@ int main(void)
 		EMPTY(a_device_that_is_not_there),
 		EMPTY(devices_of_other_shapes),
 		WITH_RIG(parents_are_shared_where_the_host_allows),
-		EMPTY(parents_say_for_themselves_whether_they_take_pasids),
+		EMPTY(parents_take_pasids_where_the_host_has_them),
 		WITH_RIG(accesses_stay_inside_their_region),
 		EMPTY(msix_is_hidden_on_demand),
 		EMPTY(broken_capability_lists),
