@@ -11,7 +11,7 @@
 
 void attach_table_init(struct attach_table *table, struct nst_vm *vm, const struct nst_log *log)
 {
-	*table = (struct attach_table){ .vm = vm, .log = log };
+	*table = (struct attach_table){ .vm = vm, .log = log, .work_end = UINT64_MAX };
 }
 
 void attach_table_fini(struct attach_table *table)
@@ -52,8 +52,9 @@ static struct attach_domain *find_domain(struct attach_table *table, struct vm_p
 {
 	struct attach_domain *d = *bucket_of(table, key->domain_id);
 
-	while (d && (d->broken || d->parent != parent || !same_key(&d->key, key)))
-		d = d->next;
+	for (; d; d = d->next, table->work++)
+		if (!d->broken && d->parent == parent && same_key(&d->key, key))
+			break;
 	return d;
 }
 
@@ -87,13 +88,17 @@ static void free_domain(struct attach_table *table, struct attach_domain *domain
 {
 	struct attach_domain **link;
 
-	for (link = &table->pending; *link; link = &(*link)->next_pending) {
+	for (link = &table->pending; domain->pending; link = &(*link)->next_pending) {
+		table->work++;
 		if (*link == domain) {
 			*link = domain->next_pending;
 			break;
 		}
 	}
+	if (domain->batch)
+		domain->batch->taken = false;
 	for (link = bucket_of(table, domain->key.domain_id); *link; link = &(*link)->next) {
+		table->work++;
 		if (*link == domain) {
 			*link = domain->next;
 			break;
@@ -108,6 +113,9 @@ static void enter_domain(struct attach_point *point, struct attach_domain *domai
 {
 	point->domain = domain;
 	point->next_in_domain = domain->points;
+	point->link_in_domain = &domain->points;
+	if (domain->points)
+		domain->points->link_in_domain = &point->next_in_domain;
 	domain->points = point;
 }
 
@@ -115,16 +123,11 @@ static void enter_domain(struct attach_point *point, struct attach_domain *domai
 static void leave_domain(struct attach_table *table, struct attach_point *point,
 			 struct attach_domain *domain)
 {
-	struct attach_point **link;
-
 	if (!domain)
 		return;
-	for (link = &domain->points; *link; link = &(*link)->next_in_domain) {
-		if (*link == point) {
-			*link = point->next_in_domain;
-			break;
-		}
-	}
+	*point->link_in_domain = point->next_in_domain;
+	if (point->next_in_domain)
+		point->next_in_domain->link_in_domain = point->link_in_domain;
 	if (!domain->points)
 		free_domain(table, domain);
 }
@@ -212,6 +215,7 @@ int attach_reconcile(struct attach_table *table, struct attach_point *point,
 	if (already(point, desired))
 		return 0;
 	table->attaches++;
+	table->work += ATTACH_WORK_CALL;
 	switch (desired->kind) {
 	case ATTACHMENT_BLOCKED:
 		ret = block(table, point);
@@ -233,8 +237,10 @@ int attach_reconcile(struct attach_table *table, struct attach_point *point,
 
 int attach_point_fini(struct attach_table *table, struct attach_point *point)
 {
-	const struct attachment parent = { .kind = ATTACHMENT_BYPASS };
-	int ret = attach_reconcile(table, point, &parent);
+	const struct attachment initial = {
+		.kind = point->pasid == NST_NO_PASID ? ATTACHMENT_BYPASS : ATTACHMENT_BLOCKED,
+	};
+	int ret = attach_reconcile(table, point, &initial);
 
 	leave_domain(table, point, point->domain); /* if the host would not even detach it */
 	point->domain = NULL;

@@ -23,6 +23,11 @@
  * A domain is one nested HWPT, and collects the invalidations meant for it until
  * attach_flush(): one host call per domain, however many descriptors and devices.
  *
+ * Points and domains may be as many as a guest has PASIDs, so a domain is small: the
+ * entries collected for it are in one of a few batches of the table, and if all are
+ * taken it is invalidated whole. What is done is counted as work: a unit stops at
+ * work_end, with the rest to be done later, and so bounds what one command costs.
+ *
  * No lock of its own: the unit's command lock covers the table and all in it.
  */
 #ifndef VIOMMU_ATTACH_H
@@ -41,7 +46,16 @@ struct attachment {
 	struct iommu_hwpt_vtd_s1 s1; /* root, width, flags */
 };
 
-enum { ATTACH_BATCH_MAX = 512, ATTACH_DOMAIN_BUCKETS = 64 };
+enum { ATTACH_BATCH_MAX = 512, ATTACH_BATCHES = 16, ATTACH_DOMAIN_BUCKETS = 1024 };
+
+/* What a call of the host counts as, with an entry of a table looked at as 1. */
+enum { ATTACH_WORK_CALL = 16 };
+
+struct attach_batch {
+	bool taken;
+	uint32_t count;
+	struct iommu_hwpt_vtd_s1_invalidate entries[ATTACH_BATCH_MAX];
+};
 
 struct attach_domain {
 	struct attach_domain *next; /* of its bucket */
@@ -50,11 +64,9 @@ struct attach_domain {
 	struct attachment key;
 	struct attach_point *points;
 	uint32_t hwpt_id;
-	bool broken;	  /* an invalidation failed: not to be shared */
-	bool pending;	  /* on the table's list */
-	bool pending_all; /* the one entry of the batch covers everything */
-	uint32_t batch_count;
-	struct iommu_hwpt_vtd_s1_invalidate batch[ATTACH_BATCH_MAX];
+	bool broken;		    /* an invalidation failed: not to be shared */
+	bool pending;		    /* on the table's list */
+	struct attach_batch *batch; /* pending: what; NULL = everything */
 };
 
 /* One (device, PASID). Embedded in the unit's own per-device object. */
@@ -64,7 +76,7 @@ struct attach_point {
 	uint32_t guest_pasid; /* what the guest invalidates it by */
 	enum attachment_kind actual;
 	struct attach_domain *domain; /* STAGE1 only */
-	struct attach_point *next_in_domain;
+	struct attach_point *next_in_domain, **link_in_domain;
 };
 
 struct attach_table {
@@ -72,6 +84,8 @@ struct attach_table {
 	const struct nst_log *log;
 	struct attach_domain *buckets[ATTACH_DOMAIN_BUCKETS]; /* by domain_id */
 	struct attach_domain *pending;
+	struct attach_batch batches[ATTACH_BATCHES];
+	uint64_t work, work_end;
 	bool lost; /* a flush left a point BLOCKED that should not be: reconcile, tell */
 	uint64_t nested_hwpts, attaches, failed_attaches, invalidate_calls, invalidate_entries;
 };
@@ -83,7 +97,8 @@ void attach_table_fini(struct attach_table *table);
 /* A device as nst_device_open() leaves it: on its parent. */
 void attach_point_init(struct attach_point *point, struct nst_device *dev, uint32_t pasid,
 		       uint32_t guest_pasid);
-/* Back to the parent; on an error of the host it stays BLOCKED. @point may be freed then. */
+/* Plain requests go back to the parent, PASIDs to nothing; on an error of the host both
+ * stay BLOCKED. @point may be freed then. */
 NST_MUST_CHECK int attach_point_fini(struct attach_table *table, struct attach_point *point);
 
 /*
@@ -97,7 +112,7 @@ enum { ATTACH_ANY_PASID = NST_NO_PASID };
 
 /*
  * Collect an invalidation for every domain with @domain_id that a point with
- * @guest_pasid uses: @npages 4 KiB pages at @addr, everything if @npages is UINT64_MAX.
+ * @guest_pasid uses, or may use: @npages 4 KiB pages at @addr, everything if @npages is UINT64_MAX.
  */
 void attach_invalidate(struct attach_table *table, uint32_t domain_id, uint32_t guest_pasid,
 		       uint64_t addr, uint64_t npages, bool leaf);
@@ -105,9 +120,14 @@ void attach_invalidate(struct attach_table *table, uint32_t domain_id, uint32_t 
 void attach_invalidate_all(struct attach_table *table);
 
 /*
- * Have the host carry out all that was collected; it is done when this returns. See
- * attach_table.lost for who could only be blocked.
+ * Have the host carry out all that was collected. Returns true when it is done, false if
+ * work_end was reached before. See attach_table.lost for who could only be blocked.
  */
-void attach_flush(struct attach_table *table);
+NST_MUST_CHECK bool attach_flush(struct attach_table *table);
+
+static inline bool attach_work_is_spent(const struct attach_table *table)
+{
+	return table->work >= table->work_end;
+}
 
 #endif

@@ -13,12 +13,15 @@
 
 #include <string.h>
 
+/* Not all of a long list is looked at: to invalidate too much does no harm. */
 static bool used_by_pasid(const struct attach_domain *domain, uint32_t guest_pasid)
 {
+	unsigned int left = 16;
+
 	if (guest_pasid == ATTACH_ANY_PASID)
 		return true;
 	for (const struct attach_point *p = domain->points; p; p = p->next_in_domain)
-		if (p->guest_pasid == guest_pasid)
+		if (p->guest_pasid == guest_pasid || !--left)
 			return true;
 	return false;
 }
@@ -43,20 +46,19 @@ static void replace_domain(struct attach_table *table, struct attach_domain *dom
 }
 
 /* Returns false if the domain had to be replaced: it is gone then. */
-static bool flush_domain(struct attach_table *table, struct attach_domain *domain)
+static bool invalidate(struct attach_table *table, struct attach_domain *domain,
+		       const struct iommu_hwpt_vtd_s1_invalidate *entries, uint32_t count)
 {
-	uint32_t first = 0, count = domain->batch_count;
+	uint32_t first = 0;
 
-	domain->batch_count = 0;
-	domain->pending_all = false;
 	while (first < count) {
 		uint32_t done = 0;
 		int ret = iommufd_hwpt_invalidate_vtd_s1(&table->vm->iommufd, domain->hwpt_id,
-							 &domain->batch[first], count - first,
-							 &done);
+							 &entries[first], count - first, &done);
 
 		table->invalidate_calls++;
 		table->invalidate_entries += done;
+		table->work += ATTACH_WORK_CALL + done;
 		first += done;
 		if (done) /* all of them, or up to one that failed: begin with that */
 			continue;
@@ -68,15 +70,59 @@ static bool flush_domain(struct attach_table *table, struct attach_domain *domai
 	return true;
 }
 
-void attach_flush(struct attach_table *table)
+static bool invalidate_whole(struct attach_table *table, struct attach_domain *domain)
 {
-	while (table->pending) {
+	const struct iommu_hwpt_vtd_s1_invalidate all = { .npages = UINT64_MAX };
+
+	return invalidate(table, domain, &all, 1);
+}
+
+/* The batch is free again before the host is called: the domain may not outlive that. */
+static bool invalidate_batch(struct attach_table *table, struct attach_domain *domain)
+{
+	struct attach_batch *batch = domain->batch;
+
+	domain->batch = NULL;
+	batch->taken = false;
+	return invalidate(table, domain, batch->entries, batch->count);
+}
+
+bool attach_flush(struct attach_table *table)
+{
+	while (table->pending && !attach_work_is_spent(table)) {
 		struct attach_domain *domain = table->pending;
 
 		table->pending = domain->next_pending;
 		domain->pending = false;
-		flush_domain(table, domain);
+		if (domain->batch)
+			invalidate_batch(table, domain);
+		else
+			invalidate_whole(table, domain);
 	}
+	return !table->pending;
+}
+
+static struct attach_batch *take_batch(struct attach_table *table)
+{
+	for (size_t i = 0; i < ATTACH_BATCHES; i++) {
+		struct attach_batch *batch = &table->batches[i];
+
+		if (batch->taken)
+			continue;
+		batch->taken = true;
+		batch->count = 0;
+		return batch;
+	}
+	return NULL;
+}
+
+/* Put @domain on the list, if it is not there: with a batch for pages, if there is one. */
+static void make_pending(struct attach_table *table, struct attach_domain *domain, bool all)
+{
+	domain->batch = all ? NULL : take_batch(table);
+	domain->pending = true;
+	domain->next_pending = table->pending;
+	table->pending = domain;
 }
 
 static void collect(struct attach_table *table, struct attach_domain *domain, uint64_t addr,
@@ -84,23 +130,28 @@ static void collect(struct attach_table *table, struct attach_domain *domain, ui
 {
 	bool all = npages == UINT64_MAX;
 
-	if (domain->pending_all)
+	table->work++;
+	if (!domain->pending)
+		make_pending(table, domain, all);
+	if (!domain->batch) /* everything goes */
 		return;
-	if (all) /* covers what was collected before */
-		domain->batch_count = 0;
-	else if (domain->batch_count == ATTACH_BATCH_MAX && !flush_domain(table, domain))
-		return; /* nothing is cached for what replaces it */
-	domain->batch[domain->batch_count++] = (struct iommu_hwpt_vtd_s1_invalidate){
-		.addr = all ? 0 : addr,
+	if (all) { /* covers what was collected before */
+		domain->batch->taken = false;
+		domain->batch = NULL;
+		return;
+	}
+	if (domain->batch->count == ATTACH_BATCH_MAX) {
+		struct attach_batch *batch = domain->batch;
+
+		if (!invalidate(table, domain, batch->entries, batch->count))
+			return; /* nothing is cached for what replaces it */
+		batch->count = 0;
+	}
+	domain->batch->entries[domain->batch->count++] = (struct iommu_hwpt_vtd_s1_invalidate){
+		.addr = addr,
 		.npages = npages,
 		.flags = leaf ? IOMMU_VTD_INV_FLAGS_LEAF : 0,
 	};
-	domain->pending_all = all;
-	if (!domain->pending) {
-		domain->pending = true;
-		domain->next_pending = table->pending;
-		table->pending = domain;
-	}
 }
 
 void attach_invalidate(struct attach_table *table, uint32_t domain_id, uint32_t guest_pasid,
@@ -111,6 +162,7 @@ void attach_invalidate(struct attach_table *table, uint32_t domain_id, uint32_t 
 	for (struct attach_domain *d = table->buckets[domain_id % ATTACH_DOMAIN_BUCKETS]; d;
 	     d = next) {
 		next = d->next;
+		table->work++;
 		if (d->key.domain_id == domain_id && used_by_pasid(d, guest_pasid))
 			collect(table, d, addr, npages, leaf);
 	}

@@ -90,8 +90,7 @@ void vtd_reconcile_sid(struct vtd_unit *u, nst_rid sid, uint16_t ignore)
 
 void vtd_flush(struct vtd_unit *u)
 {
-	attach_flush(&u->attach);
-	if (!u->attach.lost)
+	if (!attach_flush(&u->attach) || !u->attach.lost)
 		return;
 	u->attach.lost = false;
 	vtd_reconcile_all(u);
