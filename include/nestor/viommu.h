@@ -60,7 +60,8 @@ NST_API void nst_viommu_detach(struct nst_viommu *viommu, nst_rid rid);
  * nst_viommu_mmio_read(), nst_viommu_mmio_write() - a register access by the guest.
  * @size is 1, 2, 4 or 8. Accesses the architecture does not define (misaligned, 1 or 2
  * bytes) read what is there and write nothing; outside the page likewise 0. A write
- * returns when the commands it started are done. Threads: any.
+ * returns when the commands it started are done, or when it has done as much as one call
+ * may (see nst_viommu_fd()): the registers say how far they are. Threads: any.
  */
 NST_API uint64_t nst_viommu_mmio_read(struct nst_viommu *viommu, uint64_t offset,
 				      unsigned int size);
@@ -69,6 +70,19 @@ NST_API void nst_viommu_mmio_write(struct nst_viommu *viommu, uint64_t offset, u
 
 /** nst_viommu_reset() - as after power-on; devices reach memory untranslated. */
 NST_API void nst_viommu_reset(struct nst_viommu *viommu);
+
+/**
+ * nst_viommu_fd() - a descriptor for poll(2): readable when nst_viommu_process() has
+ * something to do. The unit's; do not read or close it.
+ *
+ * The library has no thread. What a guest can make arbitrarily long (scans of its PASID
+ * tables) is done in pieces: a register write does the first one, the VMM's loop the
+ * others. A VMM that never calls has a guest that waits for its IOMMU.
+ */
+NST_API int nst_viommu_fd(struct nst_viommu *viommu);
+
+/** nst_viommu_process() - the next piece, or nothing. It never blocks. Threads: any. */
+NST_API void nst_viommu_process(struct nst_viommu *viommu);
 
 /** Counters since creation; they never go back. */
 struct nst_viommu_stats {

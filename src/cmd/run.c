@@ -35,7 +35,7 @@
 
 enum { PROBE_TIMEOUT_S = 30, PROBE_INTERVAL_NS = 20 * 1000 * 1000, ADDRESS_WIDTH = 48 };
 
-/* What a descriptor is; values below RUN_MAX_DEVICES + 1 are the server's. */
+/* What a descriptor is; values below RUN_MAX_DEVICES + 2 are the server's. */
 enum source { SOURCE_SIGNAL = 100, SOURCE_QEMU, SOURCE_MONITOR, SOURCE_CONSOLE, SOURCE_TIMER };
 
 /* Why the loop ended. */

@@ -191,7 +191,13 @@ void server_fini(struct server *s)
 
 unsigned int server_poll_count(const struct server *s)
 {
-	return s->num_devices + 1;
+	return s->num_devices + 2;
+}
+
+/* The first is the IOMMU's connection, the last what the IOMMU itself has to do. */
+static bool is_iommu_work(const struct server *s, unsigned int i)
+{
+	return i == s->num_devices + 1;
 }
 
 static struct nst_vfu *vfu(const struct server *s, unsigned int i)
@@ -201,10 +207,16 @@ static struct nst_vfu *vfu(const struct server *s, unsigned int i)
 
 int server_poll_fd(const struct server *s, unsigned int i)
 {
+	if (is_iommu_work(s, i))
+		return nst_viommu_fd(iommu_function_viommu(s->iommu));
 	return nst_vfu_fd(vfu(s, i));
 }
 
 int server_process(struct server *s, unsigned int i)
 {
+	if (is_iommu_work(s, i)) {
+		nst_viommu_process(iommu_function_viommu(s->iommu));
+		return 0;
+	}
 	return nst_vfu_process(vfu(s, i));
 }

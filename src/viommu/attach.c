@@ -242,6 +242,8 @@ int attach_point_fini(struct attach_table *table, struct attach_point *point)
 	};
 	int ret = attach_reconcile(table, point, &initial);
 
+	if (ret && initial.kind == ATTACHMENT_BLOCKED) /* once more: what is left, leaks */
+		ret = block(table, point);
 	leave_domain(table, point, point->domain); /* if the host would not even detach it */
 	point->domain = NULL;
 	return ret;

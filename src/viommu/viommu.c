@@ -34,6 +34,16 @@ void nst_viommu_reset(struct nst_viommu *viommu)
 	viommu->ops->reset(viommu);
 }
 
+int nst_viommu_fd(struct nst_viommu *viommu)
+{
+	return viommu->ops->fd(viommu);
+}
+
+void nst_viommu_process(struct nst_viommu *viommu)
+{
+	viommu->ops->process(viommu);
+}
+
 void nst_viommu_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *stats)
 {
 	viommu->ops->get_stats(viommu, stats);

@@ -15,6 +15,8 @@ struct viommu_ops {
 	void (*mmio_write)(struct nst_viommu *viommu, uint64_t offset, unsigned int size,
 			   uint64_t value);
 	void (*reset)(struct nst_viommu *viommu);
+	int (*fd)(struct nst_viommu *viommu);
+	void (*process)(struct nst_viommu *viommu);
 	void (*get_stats)(struct nst_viommu *viommu, struct nst_viommu_stats *stats);
 };
 

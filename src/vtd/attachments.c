@@ -1,24 +1,31 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * What each device should be attached to, from the unit's present state and the guest's
- * tables. Every path that may change it ends here: PASID- and context-cache
- * invalidations, SRTP, TE, reset, hot-plug.
+ * What each (device, PASID) should be attached to, from the unit's present state and the
+ * guest's tables. Every path that may change it ends here: PASID- and context-cache
+ * invalidations, SRTP, TE, reset, hot-plug. Plain requests are reconciled at once, PASIDs
+ * by scans of the guest's tables (pasids.c), which may take several runs.
  */
 #include "vtd/unit.h"
 
 #include "base/log.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static enum vtd_fault_reason desired(struct vtd_unit *u, const struct vtd_device *d,
-				     struct vtd_lookup *lookup)
+struct vtd_tables vtd_tables_of(struct vtd_unit *u)
 {
-	struct vtd_tables tables = {
+	return (struct vtd_tables){
 		.mem = nst_vm_mem(u->vm),
 		.rtaddr = u->rtaddr,
 		.cap = u->cap,
 		.ecap = u->ecap,
 	};
+}
+
+static enum vtd_fault_reason desired(struct vtd_unit *u, const struct vtd_device *d,
+				     struct vtd_lookup *lookup)
+{
+	struct vtd_tables tables = vtd_tables_of(u);
 
 	if (!u->translating) {
 		*lookup = (struct vtd_lookup){ .attachment.kind = ATTACHMENT_BYPASS };
@@ -27,52 +34,84 @@ static enum vtd_fault_reason desired(struct vtd_unit *u, const struct vtd_device
 	return vtd_tables_lookup(&tables, d->rid, lookup);
 }
 
-/* Hardware would report at the device's first DMA; we learn of no DMA, so report now. */
-static void tell_guest(struct vtd_unit *u, struct vtd_device *d, enum vtd_fault_reason reason,
-		       const struct vtd_lookup *lookup) REQUIRES(u->cmd_lock)
+/* Of whom a message is: "00:02.0" or "00:02.0 PASID 5". */
+struct name {
+	char text[32];
+};
+
+static struct name name_of(const struct vtd_device *d, const struct vtd_point *point)
 {
-	if (reason == d->reported)
+	struct name name;
+	int n = snprintf(name.text, sizeof(name.text), "%02x:%02x.%x", d->rid >> 8,
+			 d->rid >> 3 & 31, d->rid & 7);
+
+	if (point->at.pasid != NST_NO_PASID)
+		snprintf(name.text + n, sizeof(name.text) - (size_t)n, " PASID %u",
+			 point->at.pasid);
+	return name;
+}
+
+/* Hardware would report at the device's first DMA; we learn of no DMA, so report now. */
+static void tell_guest(struct vtd_unit *u, struct vtd_device *d, struct vtd_point *point,
+		       enum vtd_fault_reason reason, const struct vtd_lookup *lookup)
+	REQUIRES(u->cmd_lock)
+{
+	if (reason == point->reported)
 		return;
-	d->reported = reason;
+	point->reported = reason;
 	if (!reason || vtd_fault_is_absence(reason))
 		return;
 	log_warn(
-		u->log, "vtd: device %02x:%02x.%x is blocked: %s (fault reason 0x%x)", d->rid >> 8,
-		d->rid >> 3 & 31, d->rid & 7,
+		u->log, "vtd: device %s is blocked: %s (fault reason 0x%x)", name_of(d, point).text,
 		reason == VTD_FAULT_LEGACY_CONTEXT_INVALID
 			? "legacy-mode tables are not supported for it; boot Linux with intel_iommu=sm_on"
 			: "what the guest's tables say of it is wrong",
 		reason);
 	if (!lookup->fault_disabled)
-		vtd_fault_record(u, d->rid, 0, false, reason);
+		vtd_fault_record(u, d->rid, point->at.pasid, 0, false, reason);
 }
 
-static void note_attach(struct vtd_unit *u, struct vtd_device *d, int err,
+static void note_attach(struct vtd_unit *u, struct vtd_device *d, struct vtd_point *point, int err,
 			const struct vtd_lookup *lookup) REQUIRES(u->cmd_lock)
 {
 	if (!err) {
-		d->attach_failed = false;
+		point->attach_failed = false;
 		return;
 	}
-	log_error(u->log,
-		  "vtd: the host refuses the attachment of %02x:%02x.%x (%s); it is blocked",
-		  d->rid >> 8, d->rid >> 3 & 31, d->rid & 7, strerror(-err));
+	log_error(u->log, "vtd: the host refuses the attachment of %s (%s); it is blocked",
+		  name_of(d, point).text, strerror(-err));
 	/* once, not at every retry */
-	if (!d->attach_failed && !lookup->fault_disabled)
-		vtd_fault_record(u, d->rid, 0, false, VTD_FAULT_PASID_TABLE_ACCESS);
-	d->attach_failed = true;
+	if (!point->attach_failed && !lookup->fault_disabled)
+		vtd_fault_record(u, d->rid, point->at.pasid, 0, false,
+				 VTD_FAULT_PASID_TABLE_ACCESS);
+	point->attach_failed = true;
 }
 
-void vtd_reconcile_device(struct vtd_unit *u, struct vtd_device *d)
+void vtd_apply(struct vtd_unit *u, struct vtd_device *d, struct vtd_point *point,
+	       enum vtd_fault_reason reason, const struct vtd_lookup *lookup)
+{
+	struct attachment attachment = lookup->attachment;
+
+	if (reason)
+		attachment.kind = ATTACHMENT_BLOCKED;
+	tell_guest(u, d, point, reason, lookup);
+	note_attach(u, d, point, attach_reconcile(&u->attach, &point->at, &attachment), lookup);
+}
+
+static void reconcile_plain(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock)
 {
 	struct vtd_lookup lookup;
 	enum vtd_fault_reason reason = desired(u, d, &lookup);
 
-	if (reason)
-		lookup.attachment.kind = ATTACHMENT_BLOCKED;
-	d->point.guest_pasid = lookup.rid_pasid;
-	tell_guest(u, d, reason, &lookup);
-	note_attach(u, d, attach_reconcile(&u->attach, &d->point, &lookup.attachment), &lookup);
+	u->attach.work++;
+	d->plain.at.guest_pasid = lookup.rid_pasid;
+	vtd_apply(u, d, &d->plain, reason, &lookup);
+}
+
+void vtd_reconcile_device(struct vtd_unit *u, struct vtd_device *d)
+{
+	reconcile_plain(u, d);
+	d->scan = (struct vtd_scan){ .pending = d->pasid_bits };
 }
 
 void vtd_reconcile_all(struct vtd_unit *u)
@@ -88,10 +127,21 @@ void vtd_reconcile_sid(struct vtd_unit *u, nst_rid sid, uint16_t ignore)
 			vtd_reconcile_device(u, d);
 }
 
-void vtd_flush(struct vtd_unit *u)
+void vtd_reconcile_pasid(struct vtd_unit *u, uint32_t pasid)
 {
-	if (!attach_flush(&u->attach) || !u->attach.lost)
-		return;
-	u->attach.lost = false;
-	vtd_reconcile_all(u);
+	for (struct vtd_device *d = u->devices; d; d = d->next) {
+		reconcile_plain(u, d);
+		vtd_pasid_reconcile(u, d, pasid);
+	}
+}
+
+bool vtd_settle(struct vtd_unit *u)
+{
+	while (vtd_scan(u) && attach_flush(&u->attach)) {
+		if (!u->attach.lost)
+			return true;
+		u->attach.lost = false;
+		vtd_reconcile_all(u);
+	}
+	return false;
 }

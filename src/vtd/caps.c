@@ -8,9 +8,12 @@
  *	NFR	8 fault recording registers (QEMU: 1)
  *	C, SMPWCS	tables are read coherently, so the guest need not flush its caches for us
  *	SRS, EAFS	as the host has them
+ *	PASID, PSS	as the host has them, up to 20 bits (QEMU: an option)
+ *	DT	as the host has it: device TLBs are the host's to keep right
+ *	RPS	any PASID can be that of plain requests
  *	IRO	0xf00 (QEMU: 0xf0)
  *	IR, MHMV	no interrupt remapping
- *	DT, PRS, PASID, SC	not offered
+ *	PRS, SC	not offered
  *
  * Caching mode (VT-d 4.1 s6.1 Caching Mode) says that entries which are not present are
  * cached too. That is what reconciling does: a device whose entry is absent is BLOCKED
@@ -26,7 +29,9 @@
 
 /* Offered only if every host IOMMU has them. */
 #define HOST_CAP VTD_CAP_FS1GP
-#define HOST_ECAP (VTD_ECAP_SRS | VTD_ECAP_EAFS | VTD_ECAP_SMPWCS)
+#define HOST_ECAP (VTD_ECAP_SRS | VTD_ECAP_EAFS | VTD_ECAP_SMPWCS | VTD_ECAP_DT | VTD_ECAP_PASID)
+
+enum { MAX_PASID_BITS = 20 };
 
 void vtd_caps_default(uint64_t *cap, uint64_t *ecap)
 {
@@ -37,13 +42,19 @@ void vtd_caps_default(uint64_t *cap, uint64_t *ecap)
 	       VTD_CAP_DWD | VTD_CAP_DRD | VTD_CAP_ESRTPS | HOST_CAP;
 	*ecap = VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_PT |
 		FIELD_PREP(VTD_ECAP_IRO, VTD_IRO_OFFSET / 16) | VTD_ECAP_SMTS | VTD_ECAP_FSTS |
-		HOST_ECAP;
+		VTD_ECAP_RPS | FIELD_PREP(VTD_ECAP_PSS, MAX_PASID_BITS - 1) | HOST_ECAP;
+}
+
+unsigned int vtd_caps_pasid_bits(uint64_t ecap)
+{
+	return ecap & VTD_ECAP_PASID ? (unsigned int)FIELD_GET(VTD_ECAP_PSS, ecap) + 1 : 0;
 }
 
 int vtd_caps_narrow(const struct iommufd_hw_info *host, uint64_t *cap, uint64_t *ecap,
 		    const char **why)
 {
 	uint64_t host_cap = host->vtd.cap_reg, host_ecap = host->vtd.ecap_reg;
+	unsigned int pasid_bits;
 
 	if (host->type != IOMMU_HW_INFO_TYPE_INTEL_VTD) {
 		*why = "its host IOMMU is not an Intel VT-d";
@@ -56,5 +67,9 @@ int vtd_caps_narrow(const struct iommufd_hw_info *host, uint64_t *cap, uint64_t 
 	}
 	*cap &= host_cap | ~HOST_CAP;
 	*ecap &= host_ecap | ~HOST_ECAP;
+	pasid_bits = MIN(vtd_caps_pasid_bits(*ecap), vtd_caps_pasid_bits(host_ecap));
+	*ecap &= ~VTD_ECAP_PSS;
+	if (pasid_bits)
+		*ecap |= FIELD_PREP(VTD_ECAP_PSS, pasid_bits - 1);
 	return 0;
 }

@@ -71,9 +71,10 @@ static enum vtd_reg frcd_hi(unsigned int index)
  * on up to the first free one. So the place is the next in turn, not the first free: one
  * that software has already passed it would not look at again.
  */
-void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint64_t addr, bool write,
+void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint32_t pasid, uint64_t addr, bool write,
 		      enum vtd_fault_reason reason)
 {
+	uint64_t who = FIELD_PREP(VTD_FRCD_HI_SID, rid);
 	uint64_t fsts = vtd_reg_get(&u->regs, VTD_FSTS);
 	unsigned int index = u->next_frcd;
 
@@ -86,11 +87,13 @@ void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint64_t addr, bool write
 		vtd_status_raise(u, VTD_FSTS_PFO);
 		return;
 	}
+	if (pasid != NST_NO_PASID)
+		who |= VTD_FRCD_HI_PP | FIELD_PREP(VTD_FRCD_HI_PV, pasid);
 	u->next_frcd = (index + 1) % VTD_FRCD_COUNT;
 	vtd_reg_set(&u->regs, frcd_hi(index) - 1, addr & ~(PAGE_SIZE_4K - 1));
 	vtd_reg_set(&u->regs, frcd_hi(index),
 		    VTD_FRCD_HI_F | (write ? 0 : VTD_FRCD_HI_T1) |
-			    FIELD_PREP(VTD_FRCD_HI_FR, reason) | FIELD_PREP(VTD_FRCD_HI_SID, rid));
+			    FIELD_PREP(VTD_FRCD_HI_FR, reason) | who);
 	if (!(fsts & VTD_FSTS_PPF))
 		vtd_reg_update(&u->regs, VTD_FSTS, VTD_FSTS_FRI, FIELD_PREP(VTD_FSTS_FRI, index));
 	vtd_status_raise(u, VTD_FSTS_PPF);

@@ -7,6 +7,11 @@
  * collected (viommu/batch.c) and reach the host before the next wait descriptor
  * completes, and at the end of the run at the latest. A descriptor that cannot be
  * carried out stops the queue with the head at it until software clears the error.
+ *
+ * Invalidations of the context and PASID caches are scans (pasids.c), which one may cause
+ * and the next one cause anew; whatever else comes next waits until they are done. When
+ * the work of a run is spent the queue stops with the head at what comes next, and goes
+ * on there in the next run.
  */
 #include "vtd/unit.h"
 
@@ -60,11 +65,10 @@ static void invalidate_translations(struct vtd_unit *u, const struct vtd_desc *d
 }
 
 /* The status is written, and the interrupt raised, only after all that came before. */
-static void wait(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_lock)
+static void complete(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_lock)
 {
 	le32 status = le32_make(d->wait.status);
 
-	vtd_flush(u);
 	u->waits++;
 	if (d->wait.write_status &&
 	    nst_mem_write(nst_vm_mem(u->vm), d->wait.status_addr, &status, sizeof(status)))
@@ -74,9 +78,24 @@ static void wait(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_l
 		vtd_completion_raise(u);
 }
 
+/* What must be done before @d can be carried out? False if it is not done yet. */
+static bool make_way(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_lock)
+{
+	switch (d->type) {
+	case VTD_DESC_CONTEXT:
+	case VTD_DESC_PASID_CACHE:
+		return !attach_work_is_spent(&u->attach);
+	case VTD_DESC_WAIT:
+		return vtd_settle(u);
+	default: /* what was attached anew must not miss an invalidation */
+		return vtd_scan(u) && !attach_work_is_spent(&u->attach);
+	}
+}
+
 static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_lock)
 {
 	u->descriptors++;
+	u->attach.work++;
 	switch (d->type) {
 	case VTD_DESC_CONTEXT:
 		if (d->scope == VTD_SCOPE_DEVICE)
@@ -85,8 +104,11 @@ static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cm
 			vtd_reconcile_all(u);
 		break;
 	case VTD_DESC_PASID_CACHE:
-		/* Whatever the scope: an entry may have a new DID or root since it was cached. */
-		vtd_reconcile_all(u);
+		/* Whatever the domain: an entry may have a new DID or root since it was cached. */
+		if (d->scope == VTD_SCOPE_PASID)
+			vtd_reconcile_pasid(u, d->pasid);
+		else
+			vtd_reconcile_all(u);
 		break;
 	case VTD_DESC_IOTLB: {
 		/* Addresses here are of second-stage tables; for a domain's first-stage entries
@@ -102,33 +124,39 @@ static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cm
 		invalidate_translations(u, d, d->pasid);
 		break;
 	case VTD_DESC_WAIT:
-		wait(u, d);
+		complete(u, d);
 		break;
 	case VTD_DESC_DEVICE_TLB:
 	case VTD_DESC_PASID_DEVICE_TLB:
-		/* The host flushes device TLBs with the IOTLB. */
+		/*
+		 * The host flushes device TLBs with the IOTLB, and after it, as s6.5.2.5 asks
+		 * of software too; so what a device has fetched since then is right already.
+		 */
 	case VTD_DESC_IEC:
 		/* No interrupt remapping, so nothing is cached. */
 		break;
 	}
 }
 
-/* Returns 0, or why the queue stops at this descriptor. */
-static unsigned int run_one(struct vtd_unit *u, const struct queue *q, uint64_t index)
-	REQUIRES(u->cmd_lock)
+enum outcome { DONE, ERROR, SPENT };
+
+static enum outcome run_one(struct vtd_unit *u, const struct queue *q, uint64_t index,
+			    unsigned int *iqei) REQUIRES(u->cmd_lock)
 {
 	nst_gpa at = { q->base + (index << q->desc_lg2) };
 	struct vtd_raw_desc raw = { 0 };
 	struct vtd_desc desc;
-	unsigned int iqei;
 
 	if (nst_mem_read(nst_vm_mem(u->vm), at, &raw, 1u << q->desc_lg2))
-		return VTD_IQEI_FETCH;
-	iqei = vtd_desc_decode(&raw, q->wide, &desc);
-	if (iqei)
-		return iqei;
+		*iqei = VTD_IQEI_FETCH;
+	else
+		*iqei = vtd_desc_decode(&raw, q->wide, &desc);
+	if (*iqei)
+		return ERROR;
+	if (!make_way(u, &desc))
+		return SPENT;
 	execute(u, &desc);
-	return 0;
+	return DONE;
 }
 
 static unsigned int tail_error(const struct queue *q, uint64_t tail)
@@ -138,27 +166,31 @@ static unsigned int tail_error(const struct queue *q, uint64_t tail)
 	return tail >> q->desc_lg2 >= q->entries ? VTD_IQEI_TAIL : 0;
 }
 
-void vtd_queue_run(struct vtd_unit *u)
+bool vtd_queue_run(struct vtd_unit *u)
 {
 	struct queue q = read_queue(u);
 	uint64_t tail = vtd_reg_get(&u->regs, VTD_IQT);
 	uint64_t head = vtd_reg_get(&u->regs, VTD_IQH) >> q.desc_lg2;
+	enum outcome outcome = DONE;
 	unsigned int iqei;
 
 	if (!(vtd_reg_get(&u->regs, VTD_GSTS) & VTD_GCMD_QIE) ||
 	    (vtd_reg_get(&u->regs, VTD_FSTS) & VTD_FSTS_ERRORS))
-		return;
+		return true;
 	iqei = tail_error(&q, tail);
 	tail >>= q.desc_lg2;
 	head &= q.entries - 1;
 	while (!iqei && head != tail) {
-		iqei = run_one(u, &q, head);
-		if (iqei)
+		outcome = run_one(u, &q, head, &iqei);
+		if (outcome != DONE)
 			break;
 		head = (head + 1) & (q.entries - 1);
 		vtd_reg_set(&u->regs, VTD_IQH, head << q.desc_lg2);
 	}
-	vtd_flush(u);
+	/* an error too is seen only after all that came before it */
+	if (outcome == SPENT || !vtd_settle(u))
+		return false;
 	if (iqei)
 		queue_error(u, iqei);
+	return true;
 }

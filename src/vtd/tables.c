@@ -56,37 +56,52 @@ enum vtd_fault_reason vtd_pasid_entry_decode(const struct vtd_pasid_entry *entry
 	return VTD_FAULT_NONE;
 }
 
+enum vtd_fault_reason vtd_pasid_dir_decode(uint64_t entry, struct vtd_lookup *out, uint64_t *table)
+{
+	if (!(entry & VTD_PASID_DIR_P))
+		return VTD_FAULT_PASID_DIR_NOT_PRESENT;
+	out->fault_disabled |= entry & VTD_PASID_DIR_FPD;
+	if (entry & VTD_PASID_DIR_RESERVED)
+		return VTD_FAULT_PASID_DIR_RESERVED;
+	*table = entry & VTD_TABLE_PTR;
+	return VTD_FAULT_NONE;
+}
+
+static uint32_t dir_pasids(uint64_t context0)
+{
+	return 1u << (FIELD_GET(VTD_CONTEXT_PDTS, context0) + 7 + VTD_PASID_TABLE_LG2);
+}
+
 static enum vtd_fault_reason lookup_pasid(const struct vtd_tables *tables, uint64_t context0,
 					  uint32_t pasid, struct vtd_lookup *out)
 {
-	uint64_t dir_entries = BIT64(FIELD_GET(VTD_CONTEXT_PDTS, context0) + 7);
-	uint64_t index = pasid >> VTD_PASID_TABLE_LG2;
 	struct vtd_pasid_entry entry;
+	enum vtd_fault_reason reason;
+	uint64_t table = 0;
 	nst_gpa at;
 	le64 raw;
-	uint64_t dir;
 
-	if (index >= dir_entries)
+	if (pasid >= dir_pasids(context0))
 		return VTD_FAULT_PASID_DIR_ACCESS;
-	at.v = (context0 & VTD_TABLE_PTR) + index * sizeof(raw);
+	at.v = (context0 & VTD_TABLE_PTR) + (pasid >> VTD_PASID_TABLE_LG2) * sizeof(raw);
 	if (nst_mem_read(tables->mem, at, &raw, sizeof(raw)))
 		return VTD_FAULT_PASID_DIR_ACCESS;
-	dir = le64_get(raw);
-	if (!(dir & VTD_PASID_DIR_P))
-		return VTD_FAULT_PASID_DIR_NOT_PRESENT;
-	out->fault_disabled |= dir & VTD_PASID_DIR_FPD;
-	if (dir & VTD_PASID_DIR_RESERVED)
-		return VTD_FAULT_PASID_DIR_RESERVED;
-	index = pasid & (BIT64(VTD_PASID_TABLE_LG2) - 1);
-	at.v = (dir & VTD_TABLE_PTR) + index * sizeof(entry);
+	reason = vtd_pasid_dir_decode(le64_get(raw), out, &table);
+	if (reason)
+		return reason;
+	at.v = table + (pasid & (BIT64(VTD_PASID_TABLE_LG2) - 1)) * sizeof(entry);
 	if (nst_mem_read(tables->mem, at, &entry, sizeof(entry)))
 		return VTD_FAULT_PASID_TABLE_ACCESS;
 	out->fault_disabled |= le64_get(entry.qw[0]) & VTD_PASID_FPD;
 	return vtd_pasid_entry_decode(&entry, tables->cap, tables->ecap, &out->attachment);
 }
 
-static enum vtd_fault_reason lookup_scalable(const struct vtd_tables *tables, nst_rid rid,
-					     struct vtd_lookup *out)
+struct scalable_context {
+	uint64_t qw0, qw1;
+};
+
+static enum vtd_fault_reason read_context(const struct vtd_tables *tables, nst_rid rid,
+					  struct vtd_lookup *out, struct scalable_context *context)
 {
 	uint64_t devfn = rid & 0xff;
 	struct {
@@ -94,8 +109,8 @@ static enum vtd_fault_reason lookup_scalable(const struct vtd_tables *tables, ns
 	} root;
 	struct {
 		le64 qw[4];
-	} context;
-	uint64_t half, qw0, qw1;
+	} raw;
+	uint64_t half;
 	nst_gpa at = { (tables->rtaddr & VTD_TABLE_PTR) + (rid >> 8) * sizeof(root) };
 
 	if (nst_mem_read(tables->mem, at, &root, sizeof(root)))
@@ -105,20 +120,65 @@ static enum vtd_fault_reason lookup_scalable(const struct vtd_tables *tables, ns
 		return VTD_FAULT_ROOT_NOT_PRESENT;
 	if (half & VTD_ROOT_RESERVED)
 		return VTD_FAULT_ROOT_RESERVED;
-	at.v = (half & VTD_TABLE_PTR) + (devfn & 0x7f) * sizeof(context);
-	if (nst_mem_read(tables->mem, at, &context, sizeof(context)))
+	at.v = (half & VTD_TABLE_PTR) + (devfn & 0x7f) * sizeof(raw);
+	if (nst_mem_read(tables->mem, at, &raw, sizeof(raw)))
 		return VTD_FAULT_CONTEXT_ACCESS;
-	qw0 = le64_get(context.qw[0]);
-	qw1 = le64_get(context.qw[1]);
-	if (!(qw0 & VTD_CONTEXT_P))
+	context->qw0 = le64_get(raw.qw[0]);
+	context->qw1 = le64_get(raw.qw[1]);
+	if (!(context->qw0 & VTD_CONTEXT_P))
 		return VTD_FAULT_CONTEXT_NOT_PRESENT;
-	out->fault_disabled = qw0 & VTD_CONTEXT_FPD;
-	if ((qw0 & VTD_CONTEXT_RESERVED0) || (qw1 & VTD_CONTEXT_RESERVED1) ||
-	    le64_get(context.qw[2]) || le64_get(context.qw[3]))
+	out->fault_disabled = context->qw0 & VTD_CONTEXT_FPD;
+	if ((context->qw0 & VTD_CONTEXT_RESERVED0) || (context->qw1 & VTD_CONTEXT_RESERVED1) ||
+	    le64_get(raw.qw[2]) || le64_get(raw.qw[3]))
 		return VTD_FAULT_CONTEXT_RESERVED;
+	return VTD_FAULT_NONE;
+}
+
+static enum vtd_fault_reason lookup_scalable(const struct vtd_tables *tables, nst_rid rid,
+					     struct vtd_lookup *out)
+{
+	struct scalable_context context;
+	enum vtd_fault_reason reason = read_context(tables, rid, out, &context);
+
+	if (reason)
+		return reason;
 	if (tables->ecap & VTD_ECAP_RPS) /* without it PASID 0, whatever the field says */
-		out->rid_pasid = FIELD_GET(VTD_CONTEXT_RID_PASID, qw1);
-	return lookup_pasid(tables, qw0, out->rid_pasid, out);
+		out->rid_pasid = FIELD_GET(VTD_CONTEXT_RID_PASID, context.qw1);
+	return lookup_pasid(tables, context.qw0, out->rid_pasid, out);
+}
+
+static bool is_scalable(const struct vtd_tables *tables)
+{
+	return FIELD_GET(VTD_RTADDR_TTM, tables->rtaddr) == VTD_TTM_SCALABLE;
+}
+
+enum vtd_fault_reason vtd_tables_lookup_pasid(const struct vtd_tables *tables, nst_rid rid,
+					      uint32_t pasid, struct vtd_lookup *out)
+{
+	struct scalable_context context;
+
+	*out = (struct vtd_lookup){ .attachment.kind = ATTACHMENT_BLOCKED };
+	/* what is wrong with the context entry is told of the plain requests */
+	if (!is_scalable(tables) || read_context(tables, rid, out, &context) ||
+	    !(context.qw0 & VTD_CONTEXT_PASIDE) || pasid >= dir_pasids(context.qw0))
+		return VTD_FAULT_PASID_NOT_PRESENT;
+	return lookup_pasid(tables, context.qw0, pasid, out);
+}
+
+void vtd_tables_pasid_dir(const struct vtd_tables *tables, nst_rid rid, struct vtd_pasid_dir *out)
+{
+	struct scalable_context context;
+	struct vtd_lookup lookup = { 0 };
+
+	*out = (struct vtd_pasid_dir){ 0 };
+	if (!is_scalable(tables) || read_context(tables, rid, &lookup, &context) ||
+	    !(context.qw0 & VTD_CONTEXT_PASIDE))
+		return;
+	*out = (struct vtd_pasid_dir){
+		.gpa = context.qw0 & VTD_TABLE_PTR,
+		.pasids = dir_pasids(context.qw0),
+		.fault_disabled = lookup.fault_disabled,
+	};
 }
 
 /*

@@ -37,6 +37,21 @@ _Static_assert(sizeof(struct vtd_pasid_entry) == 64, "PASID-table entry");
 enum vtd_fault_reason vtd_tables_lookup(const struct vtd_tables *tables, nst_rid rid,
 					struct vtd_lookup *out);
 
+/* Where requests of @rid with @pasid go, in the same way. @pasid is not 0. */
+enum vtd_fault_reason vtd_tables_lookup_pasid(const struct vtd_tables *tables, nst_rid rid,
+					      uint32_t pasid, struct vtd_lookup *out);
+
+/* The PASID directory of @rid; @pasids is 0 if all requests with a PASID are blocked. */
+struct vtd_pasid_dir {
+	uint64_t gpa;	     /* of 8-byte entries, each for 64 PASIDs */
+	uint32_t pasids;     /* how many it is for */
+	bool fault_disabled; /* FPD of the context entry */
+};
+void vtd_tables_pasid_dir(const struct vtd_tables *tables, nst_rid rid, struct vtd_pasid_dir *out);
+
+/* One entry of it: where its table is. */
+enum vtd_fault_reason vtd_pasid_dir_decode(uint64_t entry, struct vtd_lookup *out, uint64_t *table);
+
 /* The last step alone, without memory: an entry to an attachment. */
 enum vtd_fault_reason vtd_pasid_entry_decode(const struct vtd_pasid_entry *entry, uint64_t cap,
 					     uint64_t ecap, struct attachment *out);

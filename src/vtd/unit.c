@@ -4,8 +4,11 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "spec/vtd_caps.h"
 
 #include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 static const struct viommu_ops vtd_ops;
 
@@ -15,6 +18,13 @@ int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 
 	if (!u)
 		return -ENOMEM;
+	u->work_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (u->work_fd < 0) {
+		int ret = -errno;
+
+		free(u);
+		return ret;
+	}
 	u->base.ops = &vtd_ops;
 	u->vm = config->vm;
 	u->log = config->log;
@@ -32,8 +42,12 @@ int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 /* Back to what nst_device_open() left it on, whatever the guest's tables say. */
 static void release_device(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock)
 {
-	if (attach_point_fini(&u->attach, &d->point))
+	const struct device_services none = { 0 };
+
+	vtd_pasids_fini(u, d);
+	if (attach_point_fini(&u->attach, &d->plain.at))
 		log_error(u->log, "vtd: a device stays blocked: its host refuses the parent HWPT");
+	device_config_offer(d->dev, &none);
 	free(d);
 }
 
@@ -42,6 +56,7 @@ static void vtd_destroy(struct nst_viommu *viommu)
 	struct vtd_unit *u = to_vtd_unit(viommu);
 
 	mutex_lock(&u->cmd_lock);
+	u->attach.work_end = UINT64_MAX;
 	while (u->devices) {
 		struct vtd_device *d = u->devices;
 
@@ -52,7 +67,98 @@ static void vtd_destroy(struct nst_viommu *viommu)
 	mutex_unlock(&u->cmd_lock);
 	vtd_regs_fini(&u->regs);
 	mutex_fini(&u->cmd_lock);
+	close(u->work_fd);
 	free(u);
+}
+
+/* What the guest sees of a device is what the unit can serve. */
+static void offer_services(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock)
+{
+	struct device_services services = {
+		.pasid_bits = MIN(vtd_caps_pasid_bits(u->ecap), device_pasid_bits(d->dev)),
+		.ats = u->ecap & VTD_ECAP_DT,
+	};
+
+	d->pasid_bits = services.pasid_bits;
+	device_config_offer(d->dev, &services);
+}
+
+/* s11.4.4.1 Global Command Register: enables are levels, the others commands. */
+static void global_command(struct vtd_unit *u, uint32_t command) REQUIRES(u->cmd_lock)
+{
+	uint64_t status = vtd_reg_get(&u->regs, VTD_GSTS);
+	uint64_t toggled = (command ^ status) & (VTD_GCMD_TE | VTD_GCMD_QIE);
+
+	if (command & VTD_GCMD_SRTP) {
+		u->rtaddr = vtd_reg_get(&u->regs, VTD_RTADDR);
+		vtd_reg_update(&u->regs, VTD_GSTS, VTD_GCMD_SRTP, 0);
+	}
+	if (toggled & VTD_GCMD_QIE) {
+		vtd_reg_set(&u->regs, VTD_IQH, 0);
+		vtd_reg_update(&u->regs, VTD_GSTS, VTD_GCMD_QIE, command & VTD_GCMD_QIE);
+	}
+	if (toggled & VTD_GCMD_TE) {
+		u->translating = command & VTD_GCMD_TE;
+		if (!u->translating) /* s7.2.1: the index starts over */
+			u->next_frcd = 0;
+		log_info(u->log, "vtd: translation %s", u->translating ? "on" : "off");
+	}
+	if ((toggled & VTD_GCMD_TE) || (command & VTD_GCMD_SRTP))
+		vtd_reconcile_all(u);
+	if (command & VTD_GCMD_SRTP) /* CAP.ESRTPS: a new root empties all caches by itself */
+		attach_invalidate_all(&u->attach);
+	u->unfinished.status = true;
+	u->unfinished.gsts = command & (VTD_GCMD_TE | VTD_GCMD_SRTP);
+}
+
+/*
+ * s11.4.6 Register-based invalidation: each write is carried out whole, as globally as
+ * it gets; the actual-granularity field says so.
+ */
+static void register_invalidation(struct vtd_unit *u, unsigned int hooks) REQUIRES(u->cmd_lock)
+{
+	if ((hooks & VTD_HOOK_CCMD) && (vtd_reg_get(&u->regs, VTD_CCMD) & VTD_CCMD_ICC)) {
+		vtd_reconcile_all(u);
+		u->unfinished.hooks |= VTD_HOOK_CCMD;
+	}
+	if ((hooks & VTD_HOOK_IOTLB) && (vtd_reg_get(&u->regs, VTD_IOTLB) & VTD_IOTLB_IVT)) {
+		attach_invalidate_all(&u->attach);
+		u->unfinished.hooks |= VTD_HOOK_IOTLB;
+	}
+}
+
+/* Status only after the fact: software polls it. */
+static void finish_commands(struct vtd_unit *u) REQUIRES(u->cmd_lock)
+{
+	if (u->unfinished.status)
+		vtd_reg_update(&u->regs, VTD_GSTS, VTD_GCMD_TE, u->unfinished.gsts);
+	if (u->unfinished.hooks & VTD_HOOK_CCMD)
+		vtd_reg_update(&u->regs, VTD_CCMD, VTD_CCMD_ICC | VTD_CCMD_CAIG,
+			       FIELD_PREP(VTD_CCMD_CAIG, VTD_GRANULARITY_GLOBAL));
+	if (u->unfinished.hooks & VTD_HOOK_IOTLB)
+		vtd_reg_update(&u->regs, VTD_IOTLB, VTD_IOTLB_IVT | VTD_IOTLB_IAIG,
+			       FIELD_PREP(VTD_IOTLB_IAIG, VTD_GRANULARITY_GLOBAL));
+	u->unfinished.status = false;
+	u->unfinished.hooks = 0;
+}
+
+/*
+ * Everything that is to be done, up to the work one run may take. What is left the VMM
+ * calls for when it sees work_fd; till then registers and the queue's head show how far
+ * it is.
+ */
+static void run(struct vtd_unit *u) REQUIRES(u->cmd_lock)
+{
+	const uint64_t one = 1;
+
+	u->attach.work_end = u->attach.work + VTD_WORK_PER_RUN;
+	if (vtd_settle(u)) {
+		finish_commands(u);
+		if (vtd_queue_run(u))
+			return;
+	}
+	if (write(u->work_fd, &one, sizeof(one)) != sizeof(one))
+		log_debug(u->log, "vtd: work is announced already");
 }
 
 static int check_caps_locked(struct vtd_unit *u, const struct nst_device *dev) REQUIRES(u->cmd_lock)
@@ -71,6 +177,8 @@ static int check_caps_locked(struct vtd_unit *u, const struct nst_device *dev) R
 		u->cap = cap;
 		u->ecap = ecap;
 		vtd_regs_reset(&u->regs, cap, ecap);
+		for (struct vtd_device *d = u->devices; d; d = d->next)
+			offer_services(u, d);
 	}
 	return 0;
 }
@@ -94,10 +202,12 @@ static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev
 	}
 	d->rid = rid;
 	d->dev = dev;
-	attach_point_init(&d->point, dev, NST_NO_PASID, 0);
+	attach_point_init(&d->plain.at, dev, NST_NO_PASID, 0);
+	offer_services(u, d);
 	d->next = u->devices;
 	u->devices = d;
 	vtd_reconcile_device(u, d);
+	run(u);
 	return 0;
 }
 
@@ -129,57 +239,6 @@ static void vtd_detach(struct nst_viommu *viommu, nst_rid rid)
 	mutex_unlock(&u->cmd_lock);
 }
 
-/* s11.4.4.1 Global Command Register: enables are levels, the others commands. */
-static void global_command(struct vtd_unit *u, uint32_t command) REQUIRES(u->cmd_lock)
-{
-	uint64_t status = vtd_reg_get(&u->regs, VTD_GSTS);
-	uint64_t toggled = (command ^ status) & (VTD_GCMD_TE | VTD_GCMD_QIE);
-
-	if (command & VTD_GCMD_SRTP) {
-		u->rtaddr = vtd_reg_get(&u->regs, VTD_RTADDR);
-		vtd_reg_update(&u->regs, VTD_GSTS, VTD_GCMD_SRTP, 0);
-	}
-	if (toggled & VTD_GCMD_QIE) {
-		vtd_reg_set(&u->regs, VTD_IQH, 0);
-		vtd_reg_update(&u->regs, VTD_GSTS, VTD_GCMD_QIE, command & VTD_GCMD_QIE);
-		if (command & VTD_GCMD_QIE) /* some guests write the tail first */
-			vtd_queue_run(u);
-	}
-	if (toggled & VTD_GCMD_TE) {
-		u->translating = command & VTD_GCMD_TE;
-		if (!u->translating) /* s7.2.1: the index starts over */
-			u->next_frcd = 0;
-		log_info(u->log, "vtd: translation %s", u->translating ? "on" : "off");
-	}
-	if ((toggled & VTD_GCMD_TE) || (command & VTD_GCMD_SRTP))
-		vtd_reconcile_all(u);
-	if (command & VTD_GCMD_SRTP) { /* CAP.ESRTPS: a new root empties all caches by itself */
-		attach_invalidate_all(&u->attach);
-		vtd_flush(u);
-	}
-	/* status only after the fact: software polls it */
-	vtd_reg_update(&u->regs, VTD_GSTS, VTD_GCMD_TE, command & (VTD_GCMD_TE | VTD_GCMD_SRTP));
-}
-
-/*
- * s11.4.6 Register-based invalidation: each write is carried out whole, as globally as
- * it gets; the actual-granularity field says so.
- */
-static void register_invalidation(struct vtd_unit *u, unsigned int hooks) REQUIRES(u->cmd_lock)
-{
-	if ((hooks & VTD_HOOK_CCMD) && (vtd_reg_get(&u->regs, VTD_CCMD) & VTD_CCMD_ICC)) {
-		vtd_reconcile_all(u);
-		vtd_reg_update(&u->regs, VTD_CCMD, VTD_CCMD_ICC | VTD_CCMD_CAIG,
-			       FIELD_PREP(VTD_CCMD_CAIG, VTD_GRANULARITY_GLOBAL));
-	}
-	if ((hooks & VTD_HOOK_IOTLB) && (vtd_reg_get(&u->regs, VTD_IOTLB) & VTD_IOTLB_IVT)) {
-		attach_invalidate_all(&u->attach);
-		vtd_flush(u);
-		vtd_reg_update(&u->regs, VTD_IOTLB, VTD_IOTLB_IVT | VTD_IOTLB_IAIG,
-			       FIELD_PREP(VTD_IOTLB_IAIG, VTD_GRANULARITY_GLOBAL));
-	}
-}
-
 static uint64_t vtd_mmio_read(struct nst_viommu *viommu, uint64_t offset, unsigned int size)
 {
 	struct vtd_unit *u = to_vtd_unit(viommu);
@@ -201,12 +260,13 @@ static void vtd_mmio_write(struct nst_viommu *viommu, uint64_t offset, unsigned 
 		global_command(u, (uint32_t)value);
 	register_invalidation(u, hooks);
 	vtd_events_written(u, hooks);
-	/* software cleared an error, or moved the tail */
-	if (hooks & (VTD_HOOK_FSTS | VTD_HOOK_IQT))
-		vtd_queue_run(u);
+	/* a command; or software cleared an error, or moved the tail */
+	if (hooks & (VTD_HOOK_GCMD | VTD_HOOK_CCMD | VTD_HOOK_IOTLB | VTD_HOOK_FSTS | VTD_HOOK_IQT))
+		run(u);
 	mutex_unlock(&u->cmd_lock);
 }
 
+/* All at once: nothing of the guest may be attached when this returns. */
 static void vtd_reset(struct nst_viommu *viommu)
 {
 	struct vtd_unit *u = to_vtd_unit(viommu);
@@ -215,8 +275,29 @@ static void vtd_reset(struct nst_viommu *viommu)
 	u->translating = false;
 	u->rtaddr = 0;
 	u->next_frcd = 0;
+	u->unfinished.status = false;
+	u->unfinished.hooks = 0;
 	vtd_regs_reset(&u->regs, u->cap, u->ecap);
 	vtd_reconcile_all(u);
+	u->attach.work_end = UINT64_MAX;
+	if (!vtd_settle(u))
+		log_error(u->log, "vtd: a reset does not come to its end");
+	mutex_unlock(&u->cmd_lock);
+}
+
+static int vtd_fd(struct nst_viommu *viommu)
+{
+	return to_vtd_unit(viommu)->work_fd;
+}
+
+static void vtd_process(struct nst_viommu *viommu)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+	uint64_t announced;
+
+	mutex_lock(&u->cmd_lock);
+	if (read(u->work_fd, &announced, sizeof(announced)) == sizeof(announced))
+		run(u);
 	mutex_unlock(&u->cmd_lock);
 }
 
@@ -246,5 +327,7 @@ static const struct viommu_ops vtd_ops = {
 	.mmio_read = vtd_mmio_read,
 	.mmio_write = vtd_mmio_write,
 	.reset = vtd_reset,
+	.fd = vtd_fd,
+	.process = vtd_process,
 	.get_stats = vtd_get_stats,
 };

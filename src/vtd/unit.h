@@ -3,7 +3,8 @@
  * One VT-d remapping unit, inside. Files of this folder by what they do:
  *
  *	unit.c		life cycle, devices, register accesses, global commands
- *	attachments.c	which devices to reconcile, and what the guest is told
+ *	attachments.c	which points to reconcile, and what the guest is told
+ *	pasids.c	the points of a device's PASIDs; scans of its PASID tables
  *	queue.c		the invalidation queue
  *	event.c		fault records, status bits and the two interrupts
  *	caps.c		what the unit offers
@@ -21,14 +22,38 @@
 
 #include <stdatomic.h>
 
+/* What requests of a device without PASID, or with one, are attached to. */
+struct vtd_point {
+	struct attach_point at;
+	enum vtd_fault_reason reported; /* what the guest was last told about its entry */
+	bool attach_failed;		/* ... and that the host refused it */
+};
+
+/* How far the PASID table of a device has been read: see pasids.c. */
+struct vtd_scan {
+	bool pending;
+	bool begun;    /* the rest is valid */
+	uint32_t next; /* the first PASID not looked at; a multiple of 64 below end */
+	struct vtd_pasid_dir dir;
+};
+
 struct vtd_device {
 	struct vtd_device *next;
 	nst_rid rid;
 	struct nst_device *dev;
-	struct attach_point point;	/* of its plain requests */
-	enum vtd_fault_reason reported; /* what the guest was last told about its entries */
-	bool attach_failed;		/* ... and that the host refused them */
+	struct vtd_point plain; /* requests without PASID */
+	/* PASIDs that are on something, or whose entry is wrong; ascending */
+	unsigned int pasid_bits;
+	struct vtd_point **pasids;
+	size_t num_pasids, max_pasids;
+	struct vtd_scan scan;
+	bool pasids_refused; /* the guest was told that there are too many */
 };
+
+/* What one run does at most; the rest waits for nst_viommu_process(). In ATTACH_WORK. */
+enum { VTD_WORK_PER_RUN = 1 << 16 };
+/* PASIDs with an attachment, of all devices together. */
+enum { VTD_MAX_PASIDS = 1 << 16 };
 
 struct vtd_unit {
 	struct nst_viommu base;
@@ -36,6 +61,7 @@ struct vtd_unit {
 	const struct nst_log *log;
 	void (*send_msi)(void *opaque, uint64_t address, uint32_t data);
 	void *opaque;
+	int work_fd;	      /* an eventfd: a run has left something to do */
 	struct vtd_regs regs; /* with a lock of its own, inside cmd_lock */
 	atomic_bool frozen;   /* the guest has seen cap and ecap */
 
@@ -49,7 +75,14 @@ struct vtd_unit {
 	bool translating;	/* TE */
 	unsigned int next_frcd; /* where the next fault is recorded */
 	struct vtd_device *devices;
+	size_t num_pasids; /* of all devices */
 	struct attach_table attach;
+	/* commands carried out, but for what is left to scan and to flush */
+	struct {
+		bool status; /* GSTS.TE and RTPS become @gsts */
+		uint64_t gsts;
+		unsigned int hooks; /* CCMD, IOTLB */
+	} unfinished;
 	uint64_t descriptors, waits, faults, queue_errors;
 };
 
@@ -64,19 +97,39 @@ void vtd_caps_default(uint64_t *cap, uint64_t *ecap);
 NST_MUST_CHECK int vtd_caps_narrow(const struct iommufd_hw_info *host, uint64_t *cap,
 				   uint64_t *ecap, const char **why);
 
-/* attachments.c */
+/* PASIDs of a unit with these capabilities, as bits; 0 if it has none. */
+unsigned int vtd_caps_pasid_bits(uint64_t ecap);
+
+/* attachments.c: the tables that are in force. */
+struct vtd_tables vtd_tables_of(struct vtd_unit *u);
+/* Bring @point, of @d, to what the guest's tables were found to say. */
+void vtd_apply(struct vtd_unit *u, struct vtd_device *d, struct vtd_point *point,
+	       enum vtd_fault_reason reason, const struct vtd_lookup *lookup) REQUIRES(u->cmd_lock);
+/* Plain requests at once; for PASIDs a scan becomes pending. */
 void vtd_reconcile_device(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock);
 void vtd_reconcile_all(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 /* Those whose source id is @sid but for the bits of @ignore. */
 void vtd_reconcile_sid(struct vtd_unit *u, nst_rid sid, uint16_t ignore) REQUIRES(u->cmd_lock);
-/* attach_flush(), and the guest is told of who got lost in it. */
-void vtd_flush(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+/* One PASID of every device, and plain requests, at once. */
+void vtd_reconcile_pasid(struct vtd_unit *u, uint32_t pasid) REQUIRES(u->cmd_lock);
+/*
+ * All scans, then all that was collected for the host. False if the work of this run was
+ * spent before: call again.
+ */
+NST_MUST_CHECK bool vtd_settle(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 
-/* queue.c */
-void vtd_queue_run(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+/* pasids.c */
+NST_MUST_CHECK bool vtd_scan(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+void vtd_pasid_reconcile(struct vtd_unit *u, struct vtd_device *d, uint32_t pasid)
+	REQUIRES(u->cmd_lock);
+/* The device goes: nothing of it stays attached. */
+void vtd_pasids_fini(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock);
 
-/* event.c: record a fault of @rid for the guest. */
-void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint64_t addr, bool write,
+/* queue.c. False if the work of this run was spent before the queue was empty. */
+NST_MUST_CHECK bool vtd_queue_run(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+
+/* event.c: record a fault of @rid for the guest; @pasid may be NST_NO_PASID. */
+void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint32_t pasid, uint64_t addr, bool write,
 		      enum vtd_fault_reason reason) REQUIRES(u->cmd_lock);
 /* Set error bits of FSTS, and raise the fault event if none were pending. */
 void vtd_status_raise(struct vtd_unit *u, uint64_t bits) REQUIRES(u->cmd_lock);

@@ -11,7 +11,7 @@ static void fault(struct rig *rig, nst_rid rid, enum vtd_fault_reason reason)
 	struct vtd_unit *u = rig_unit(rig);
 
 	mutex_lock(&u->cmd_lock);
-	vtd_fault_record(u, rid, 0x12345678, false, reason);
+	vtd_fault_record(u, rid, NST_NO_PASID, 0x12345678, false, reason);
 	mutex_unlock(&u->cmd_lock);
 }
 
@@ -38,7 +38,7 @@ static void a_record_says_who_where_and_why(void **state)
 	assert_true(hi == (3ULL << 62 | 0x5aULL << 32 | 0x1234));
 	assert_int_equal(reg32(rig, REG_FSTS), FSTS_PPF);
 	mutex_lock(&rig_unit(rig)->cmd_lock);
-	vtd_fault_record(rig_unit(rig), 5, 0, true, VTD_FAULT_WRITE);
+	vtd_fault_record(rig_unit(rig), 5, NST_NO_PASID, 0, true, VTD_FAULT_WRITE);
 	mutex_unlock(&rig_unit(rig)->cmd_lock);
 	assert_true(reg64(rig, REG_FRCD + 24) == (1ULL << 63 | 0x85ULL << 32 | 5));
 }

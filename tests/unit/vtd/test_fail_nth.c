@@ -27,9 +27,9 @@ static void check_books(struct rig *rig)
 
 	mutex_lock(&u->cmd_lock);
 	for (const struct vtd_device *d = u->devices; d; d = d->next) {
-		assert_int_equal(d->point.actual == ATTACHMENT_STAGE1, d->point.domain != NULL);
-		if (d->point.domain)
-			assert_true(is_in(d->point.domain, &d->point));
+		assert_int_equal(d->plain.at.actual == ATTACHMENT_STAGE1, d->plain.at.domain != NULL);
+		if (d->plain.at.domain)
+			assert_true(is_in(d->plain.at.domain, &d->plain.at));
 	}
 	for (size_t i = 0; i < ATTACH_DOMAIN_BUCKETS; i++) {
 		for (const struct attach_domain *d = u->attach.buckets[i]; d; d = d->next) {
