@@ -11,6 +11,7 @@
 #include "host/soft/vfio/vfio.h"
 
 #include "base/endian.h"
+#include "base/fnv.h"
 
 #include <errno.h>
 #include <string.h>
@@ -26,20 +27,11 @@ struct header {
 };
 _Static_assert(sizeof(struct header) == SOFT_RECORD_HEADER_BYTES, "as in vfio.h");
 
-static uint64_t add_to_sum(uint64_t sum, const void *bytes, size_t size)
-{
-	const uint8_t *p = bytes;
-
-	for (size_t i = 0; i < size; i++)
-		sum = (sum ^ p[i]) * 0x100000001b3;
-	return sum;
-}
-
 static uint64_t sum_of(const struct header *hdr, const uint8_t *payload, size_t size)
 {
-	uint64_t sum = add_to_sum(0xcbf29ce484222325, hdr, offsetof(struct header, sum));
+	uint64_t sum = fnv1a(FNV1A_START, hdr, offsetof(struct header, sum));
 
-	return add_to_sum(sum, payload, size);
+	return fnv1a(sum, payload, size);
 }
 
 void soft_record_seal(uint8_t *record, enum soft_record_kind kind, size_t size)
