@@ -3,6 +3,7 @@
  * A VT-d unit against a hostile guest: one device on the synchronous software host, 512 KiB of
  * memory at 0, struct steps of input. The host refuses nothing: an object left on it is our bug.
  */
+#include "endpoint/endpoint.h"
 #include "host/soft/soft.h"
 #include "vtd/desc.h"
 
