@@ -32,9 +32,9 @@ static const struct nst_log log = { take_log, NULL, NST_LOG_ERROR };
 
 static void set_up(void)
 {
-	static const struct endpoint_ops ops = { "fuzz", bar_read, bar_write, NULL, nothing, nothing };
+	static const struct endpoint_ops ops = { .bar_read = bar_read, .bar_write = bar_write,
+						 .reset = nothing, .destroy = nothing };
 	char path[64];
-
 	ep.ops = &ops;
 	pci_config_init(&ep.config, 0x1234, 0x5678, 0xff0000, 1);
 	assert(!nst_host_soft_create(&(struct nst_soft_config){ .synchronous = true }, &host));
@@ -46,7 +46,7 @@ static void set_up(void)
 static void do_step(struct nst_viommu *unit, const struct step *s)
 {
 	uint64_t value = le64_get(s->value), at = le16_get(s->offset) * 8ULL % MEMORY;
-	struct endpoint_dma_request dma = { { value }, NST_NO_PASID, s->a & 1, &value, 8 };
+	struct endpoint_dma_request dma = { { value }, NST_NO_PASID, s->a & 1, .buf = &value, .size = 8 };
 	struct vtd_raw_desc raw = { { s->value, le64_make(le_load(s, 8)), { 0 }, { s->a >> 7 } } };
 	struct vtd_desc d;
 
