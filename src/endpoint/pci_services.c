@@ -13,6 +13,8 @@
 #include <assert.h>
 #include <linux/pci_regs.h>
 
+#define DEVCAP2_ONE_EE_PREFIX 0x00400000 /* PCI_EXP_DEVCAP2_EE_PREFIX_MAX, of which we need one */
+
 void pci_config_add_ats(struct pci_config *cfg)
 {
 	uint16_t cap = pci_config_add_ext_cap(cfg, PCI_EXT_CAP_ID_ATS, 1, PCI_EXT_CAP_ATS_SIZEOF);
@@ -43,6 +45,13 @@ void pci_config_add_pasid(struct pci_config *cfg, unsigned int bits)
 
 	assert(bits >= 1 && bits <= 20);
 	cfg->pasid_cap = cap;
+	/* PASIDs travel in a TLP prefix: without this no kernel enables them */
+	if (cfg->express_cap)
+		pci_config_set(
+			cfg, (uint16_t)(cfg->express_cap + PCI_EXP_DEVCAP2), 4,
+			(uint32_t)le_load(&cfg->bytes[cfg->express_cap + PCI_EXP_DEVCAP2], 4) |
+				PCI_EXP_DEVCAP2_EE_PREFIX | DEVCAP2_ONE_EE_PREFIX,
+			0);
 	pci_config_set(cfg, (uint16_t)(cap + PCI_PASID_CAP), 2, PCI_PASID_CAP_PRIV | bits << 8, 0);
 	pci_config_set(cfg, (uint16_t)(cap + PCI_PASID_CTRL), 2, 0,
 		       PCI_PASID_CTRL_ENABLE | PCI_PASID_CTRL_PRIV);
