@@ -60,22 +60,60 @@ static int make_iommu(struct server *s, const char *dir, const struct nst_log *l
 	return s->iommu_socket < 0 ? fail("cannot serve the IOMMU", s->iommu_socket) : -1;
 }
 
+/*
+ * The one option of a device that is not the device's own: cut out of @description, a
+ * copy of what the user gave. -1, or the status to exit with.
+ */
+static int take_vpasid_offset(char *description, uint16_t *offset)
+{
+	static const char key[] = ",vpasid-offset=";
+	char *option = strstr(description, key), *end;
+	unsigned long value;
+
+	if (!option)
+		return -1;
+	value = strtoul(option + sizeof(key) - 1, &end, 0);
+	if (end == option + sizeof(key) - 1 || (*end && *end != ',') || !value ||
+	    value > UINT16_MAX) {
+		complain("--device: vpasid-offset takes an offset such as 0xff8, not \"%s\"",
+			 option + sizeof(key) - 1);
+		return EXIT_USAGE;
+	}
+	*offset = (uint16_t)value;
+	memmove(option, end, strlen(end) + 1);
+	return -1;
+}
+
+static int add_device(struct server *s, const char *wanted, struct nst_device_config *config,
+		      char *cdev, size_t size)
+{
+	char *description = strdup(wanted), *why = NULL;
+	int status = description ? take_vpasid_offset(description, &config->vpasid_offset)
+				 : fail("cannot add a device", -ENOMEM);
+	int ret = status < 0 ? nst_soft_add_device(s->host, description, cdev, size, &why) : 0;
+
+	if (ret) {
+		complain("--device %s: %s", wanted, why ? why : strerror(-ret));
+		status = EXIT_USAGE;
+	}
+	free(why);
+	free(description);
+	return status;
+}
+
 static int make_device(struct server *s, const char *description, const char *dir,
 		       const struct nst_log *log)
 {
 	unsigned int i = s->num_devices;
 	nst_rid rid = (nst_rid)((QEMU_FIRST_DEVICE_SLOT + i) << 3);
-	char cdev[64], path[108], *why = NULL;
-	int ret;
+	char cdev[64], path[108];
+	struct nst_device_config config = { .path = cdev, .hide_msix = true };
+	int ret, status;
 
-	ret = nst_soft_add_device(s->host, description, cdev, sizeof(cdev), &why);
-	if (ret) {
-		complain("--device %s: %s", description, why ? why : strerror(-ret));
-		free(why);
-		return EXIT_USAGE;
-	}
-	ret = nst_device_open(s->vm, &(struct nst_device_config){ .path = cdev, .hide_msix = true },
-			      &s->devices[i]);
+	status = add_device(s, description, &config, cdev, sizeof(cdev));
+	if (status >= 0)
+		return status;
+	ret = nst_device_open(s->vm, &config, &s->devices[i]);
 	if (ret)
 		return fail(cdev, ret);
 	s->num_devices++;
