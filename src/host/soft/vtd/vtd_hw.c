@@ -85,6 +85,7 @@ static bool lose_this_one(struct vtd_hw *hw)
 bool vtd_hw_flush_pages(struct vtd_hw *hw, uint16_t did, uint64_t addr, uint64_t npages, bool leaf)
 {
 	uint64_t last;
+	bool any;
 
 	if (lose_this_one(hw))
 		return false;
@@ -98,8 +99,10 @@ bool vtd_hw_flush_pages(struct vtd_hw *hw, uint16_t did, uint64_t addr, uint64_t
 		last = addr + (npages << PAGE_SHIFT_4K) - 1;
 	rwlock_write(&hw->dma_lock);
 	iotlb_flush_range(hw->iotlb, did, addr, last, leaf);
+	any = hw->num_device_tlbs;
 	rwlock_write_end(&hw->dma_lock);
-	vtd_ats_flush(hw, did, addr, last);
+	if (any)
+		vtd_ats_flush(hw, did, addr, last);
 	return true;
 }
 
