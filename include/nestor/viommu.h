@@ -84,6 +84,31 @@ NST_API int nst_viommu_fd(struct nst_viommu *viommu);
 /** nst_viommu_process() - the next piece, or nothing. It never blocks. Threads: any. */
 NST_API void nst_viommu_process(struct nst_viommu *viommu);
 
+/**
+ * nst_viommu_save() - everything of the unit that a guest can observe, as one stream of
+ * bytes (docs/state.md), consistent at one moment between two commands; the unit goes on.
+ * @data: to be freed with free(3).
+ * What the devices are attached to is not in it: it follows from the rest and from the
+ * guest's memory. Stop the guest first, and save its memory too. Errors: -ENOMEM. Threads: any.
+ */
+NST_MUST_CHECK NST_API int nst_viommu_save(struct nst_viommu *viommu, void **data, size_t *size);
+
+/**
+ * nst_viommu_restore() - make the unit what another one was when it was saved.
+ * @data, @size: exactly what nst_viommu_save() gave.
+ *
+ * The guest's memory must be there as it was. Devices are attached as the guest's tables
+ * say; they may also be put behind the unit later. No interrupt is sent and no fault
+ * recorded. The unit need not be new: what it was is forgotten. What is wrong is logged.
+ *
+ * Errors leave the unit as it was: -EINVAL (not such a stream, damaged, cut or too long),
+ * -EPROTONOSUPPORT (of an unknown version), -EOPNOTSUPP (of a unit that offers what this
+ * one does not, or less than its guest has seen), -ENOMEM. If the host refuses an
+ * attachment: what it gave, or -EIO; the unit is reset then. Threads: any.
+ */
+NST_MUST_CHECK NST_API int nst_viommu_restore(struct nst_viommu *viommu, const void *data,
+					      size_t size);
+
 /** Counters since creation; they never go back. */
 struct nst_viommu_stats {
 	uint64_t invalidation_descriptors; /* all descriptors carried out */

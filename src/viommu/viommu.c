@@ -44,6 +44,16 @@ void nst_viommu_process(struct nst_viommu *viommu)
 	viommu->ops->process(viommu);
 }
 
+int nst_viommu_save(struct nst_viommu *viommu, void **data, size_t *size)
+{
+	return viommu->ops->save(viommu, data, size);
+}
+
+int nst_viommu_restore(struct nst_viommu *viommu, const void *data, size_t size)
+{
+	return viommu->ops->restore(viommu, data, size);
+}
+
 void nst_viommu_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *stats)
 {
 	viommu->ops->get_stats(viommu, stats);

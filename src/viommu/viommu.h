@@ -7,6 +7,9 @@
 
 #include <nestor/viommu.h>
 
+/* As a saved state names them. */
+enum viommu_kind { VIOMMU_VTD = 1 };
+
 struct viommu_ops {
 	void (*destroy)(struct nst_viommu *viommu);
 	int (*attach)(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev);
@@ -17,6 +20,8 @@ struct viommu_ops {
 	void (*reset)(struct nst_viommu *viommu);
 	int (*fd)(struct nst_viommu *viommu);
 	void (*process)(struct nst_viommu *viommu);
+	int (*save)(struct nst_viommu *viommu, void **data, size_t *size);
+	int (*restore)(struct nst_viommu *viommu, const void *data, size_t size);
 	void (*get_stats)(struct nst_viommu *viommu, struct nst_viommu_stats *stats);
 };
 

@@ -56,7 +56,7 @@ static void tell_guest(struct vtd_unit *u, struct vtd_device *d, struct vtd_poin
 		       enum vtd_fault_reason reason, const struct vtd_lookup *lookup)
 	REQUIRES(u->cmd_lock)
 {
-	if (reason == point->reported)
+	if (u->quiet || reason == point->reported)
 		return;
 	point->reported = reason;
 	if (!reason || vtd_fault_is_absence(reason))
@@ -76,6 +76,11 @@ static void note_attach(struct vtd_unit *u, struct vtd_device *d, struct vtd_poi
 {
 	if (!err) {
 		point->attach_failed = false;
+		return;
+	}
+	if (u->quiet) {
+		if (!point->attach_failed) /* else the guest knows */
+			u->quiet_err = err;
 		return;
 	}
 	log_error(u->log, "vtd: the host refuses the attachment of %s (%s); it is blocked",

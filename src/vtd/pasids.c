@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "spec/vtd_tables.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum { LEAF_PASIDS = 1 << VTD_PASID_TABLE_LG2, DIR_PAGE = PAGE_SIZE_4K / sizeof(le64) };
@@ -59,13 +60,14 @@ static struct vtd_point *make_point(struct vtd_unit *u, struct vtd_device *d)
 }
 
 static struct vtd_point *insert_point(struct vtd_unit *u, struct vtd_device *d, size_t index,
-				      uint32_t pasid)
+				      uint32_t pasid) REQUIRES(u->cmd_lock)
 {
 	struct vtd_point *point = make_point(u, d);
 
 	if (!point)
 		return NULL;
 	attach_point_init(&point->at, d->dev, pasid, pasid);
+	vtd_told_claim(u, d->rid, point);
 	memmove(&d->pasids[index + 1], &d->pasids[index],
 		(d->num_pasids - index) * sizeof(struct vtd_point *));
 	u->attach.work += (d->num_pasids - index) / LEAF_PASIDS;
@@ -92,6 +94,10 @@ static void refuse(struct vtd_unit *u, struct vtd_device *d, uint32_t pasid,
 {
 	if (d->pasids_refused)
 		return;
+	if (u->quiet) {
+		u->quiet_err = -ENOMEM;
+		return;
+	}
 	d->pasids_refused = true;
 	log_error(
 		u->log,

@@ -83,6 +83,14 @@ void vtd_regs_reset(struct vtd_regs *regs, uint64_t cap, uint64_t ecap)
 	mutex_unlock(&regs->lock);
 }
 
+void vtd_regs_load(struct vtd_regs *regs, const uint64_t values[VTD_NUM_REGS])
+{
+	mutex_lock(&regs->lock);
+	for (unsigned int i = 0; i < VTD_NUM_REGS; i++)
+		set_locked(regs, i, values[i]);
+	mutex_unlock(&regs->lock);
+}
+
 uint64_t vtd_reg_get(struct vtd_regs *regs, enum vtd_reg reg)
 {
 	uint64_t value;

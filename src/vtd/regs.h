@@ -27,7 +27,7 @@
 	R(ECAP,	   0x10, 8, 0,		 0,			  0,		NONE,	"s11.4.3")   \
 	R(GCMD,	   0x18, 4, 0,		 0,			  0,		GCMD,	"s11.4.4.1") \
 	R(GSTS,	   0x1c, 4, 0,		 0,			  0,		NONE,	"s11.4.4.2") \
-	R(RTADDR,  0x20, 8, 0,		 GENMASK64(63, 10),	  0,		NONE,	"s11.4.5")   \
+	R(RTADDR,  0x20, 8, 0,		 VTD_RTADDR_FIELDS,	  0,		NONE,	"s11.4.5")   \
 	R(CCMD,	   0x28, 8, 0,		 BIT64(63) | GENMASK64(62, 61) | GENMASK64(33, 0),           \
 							  0,		CCMD,	"s11.4.6.1") \
 	R(FSTS,	   0x34, 4, 0,		 0,	   VTD_FSTS_PFO | VTD_FSTS_ERRORS, FSTS, "s11.4.7.1") \
@@ -36,7 +36,7 @@
 	R(FEADDR,  0x40, 4, 0,		 GENMASK64(31, 2),	  0,		NONE,	"s11.4.7.5") \
 	R(FEUADDR, 0x44, 4, 0,		 GENMASK64(31, 0),	  0,		NONE,	"s11.4.7.6") \
 	R(IQH,	   0x80, 8, 0,		 0,			  0,		NONE,	"s11.4.9.1") \
-	R(IQT,	   0x88, 8, 0,		 GENMASK64(18, 4),	  0,		IQT,	"s11.4.9.2") \
+	R(IQT,	   0x88, 8, 0,		 VTD_IQ_POSITION,	  0,		IQT,	"s11.4.9.2") \
 	R(IQA,	   0x90, 8, 0,		 GENMASK64(63, 11) | GENMASK64(2, 0), 0, NONE,	"s11.4.9.3") \
 	R(ICS,	   0x9c, 4, 0,		 0,			  BIT64(0),	ICS,	"s11.4.9.4") \
 	R(IECTL,   0xa0, 4, BIT64(31),	 BIT64(31),		  0,		IECTL,	"s11.4.9.5") \
@@ -89,6 +89,8 @@ enum vtd_hook {
 #define VTD_GCMD_WBF BIT64(27)
 #define VTD_GCMD_QIE BIT64(26)
 
+#define VTD_RTADDR_FIELDS GENMASK64(63, 10)
+
 #define VTD_CCMD_ICC BIT64(63)
 #define VTD_CCMD_CIRG GENMASK64(62, 61)
 #define VTD_CCMD_CAIG GENMASK64(60, 59)
@@ -110,6 +112,7 @@ enum { VTD_GRANULARITY_GLOBAL = 1 };
 #define VTD_EVENT_IP BIT64(30)
 #define VTD_ICS_IWC BIT64(0)
 
+#define VTD_IQ_POSITION GENMASK64(18, 4) /* IQH, IQT */
 #define VTD_IQA_BASE GENMASK64(63, 12)
 #define VTD_IQA_DW BIT64(11)
 #define VTD_IQA_QS GENMASK64(2, 0)
@@ -147,6 +150,9 @@ void vtd_regs_init(struct vtd_regs *regs);
 void vtd_regs_fini(struct vtd_regs *regs);
 /* Everything to its reset value, CAP and ECAP to these. */
 void vtd_regs_reset(struct vtd_regs *regs, uint64_t cap, uint64_t ecap);
+
+/* Everything at once, to what vtd_reg_get() gave of each. */
+void vtd_regs_load(struct vtd_regs *regs, const uint64_t values[VTD_NUM_REGS]);
 
 /* Software's side: access rules apply. The write returns the hooks it hit. */
 uint64_t vtd_regs_read(struct vtd_regs *regs, uint64_t offset, unsigned int size);

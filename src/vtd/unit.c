@@ -64,6 +64,7 @@ static void vtd_destroy(struct nst_viommu *viommu)
 		release_device(u, d);
 	}
 	attach_table_fini(&u->attach);
+	vtd_told_forget(u);
 	mutex_unlock(&u->cmd_lock);
 	vtd_regs_fini(&u->regs);
 	mutex_fini(&u->cmd_lock);
@@ -99,8 +100,10 @@ static void global_command(struct vtd_unit *u, uint32_t command) REQUIRES(u->cmd
 	}
 	if (toggled & VTD_GCMD_TE) {
 		u->translating = command & VTD_GCMD_TE;
-		if (!u->translating) /* s7.2.1: the index starts over */
+		if (!u->translating) { /* s7.2.1: the index starts over */
 			u->next_frcd = 0;
+			vtd_told_forget(u);
+		}
 		log_info(u->log, "vtd: translation %s", u->translating ? "on" : "off");
 	}
 	if ((toggled & VTD_GCMD_TE) || (command & VTD_GCMD_SRTP))
@@ -142,6 +145,14 @@ static void finish_commands(struct vtd_unit *u) REQUIRES(u->cmd_lock)
 	u->unfinished.hooks = 0;
 }
 
+void vtd_announce_work(struct vtd_unit *u)
+{
+	const uint64_t one = 1;
+
+	if (write(u->work_fd, &one, sizeof(one)) != sizeof(one))
+		log_debug(u->log, "vtd: work is announced already");
+}
+
 /*
  * Everything that is to be done, up to the work one run may take. What is left the VMM
  * calls for when it sees work_fd; till then registers and the queue's head show how far
@@ -149,16 +160,22 @@ static void finish_commands(struct vtd_unit *u) REQUIRES(u->cmd_lock)
  */
 static void run(struct vtd_unit *u) REQUIRES(u->cmd_lock)
 {
-	const uint64_t one = 1;
-
 	u->attach.work_end = u->attach.work + VTD_WORK_PER_RUN;
 	if (vtd_settle(u)) {
 		finish_commands(u);
 		if (vtd_queue_run(u))
 			return;
 	}
-	if (write(u->work_fd, &one, sizeof(one)) != sizeof(one))
-		log_debug(u->log, "vtd: work is announced already");
+	vtd_announce_work(u);
+}
+
+void vtd_set_caps(struct vtd_unit *u, uint64_t cap, uint64_t ecap)
+{
+	u->cap = cap;
+	u->ecap = ecap;
+	vtd_regs_reset(&u->regs, cap, ecap);
+	for (struct vtd_device *d = u->devices; d; d = d->next)
+		offer_services(u, d);
 }
 
 static int check_caps_locked(struct vtd_unit *u, const struct nst_device *dev) REQUIRES(u->cmd_lock)
@@ -173,13 +190,8 @@ static int check_caps_locked(struct vtd_unit *u, const struct nst_device *dev) R
 		log_error(u->log, "vtd: the device cannot be put behind this unit: %s", why);
 		return ret;
 	}
-	if (!u->frozen) {
-		u->cap = cap;
-		u->ecap = ecap;
-		vtd_regs_reset(&u->regs, cap, ecap);
-		for (struct vtd_device *d = u->devices; d; d = d->next)
-			offer_services(u, d);
-	}
+	if (!u->frozen)
+		vtd_set_caps(u, cap, ecap);
 	return 0;
 }
 
@@ -206,8 +218,10 @@ static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev
 	offer_services(u, d);
 	d->next = u->devices;
 	u->devices = d;
+	vtd_told_claim_device(u, d);
 	vtd_reconcile_device(u, d);
 	run(u);
+	vtd_told_forget_device(u, d); /* what it has not claimed */
 	return 0;
 }
 
@@ -267,21 +281,27 @@ static void vtd_mmio_write(struct nst_viommu *viommu, uint64_t offset, unsigned 
 }
 
 /* All at once: nothing of the guest may be attached when this returns. */
-static void vtd_reset(struct nst_viommu *viommu)
+void vtd_reset_locked(struct vtd_unit *u)
 {
-	struct vtd_unit *u = to_vtd_unit(viommu);
-
-	mutex_lock(&u->cmd_lock);
 	u->translating = false;
 	u->rtaddr = 0;
 	u->next_frcd = 0;
 	u->unfinished.status = false;
 	u->unfinished.hooks = 0;
+	vtd_told_forget(u);
 	vtd_regs_reset(&u->regs, u->cap, u->ecap);
 	vtd_reconcile_all(u);
 	u->attach.work_end = UINT64_MAX;
 	if (!vtd_settle(u))
 		log_error(u->log, "vtd: a reset does not come to its end");
+}
+
+static void vtd_reset(struct nst_viommu *viommu)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+
+	mutex_lock(&u->cmd_lock);
+	vtd_reset_locked(u);
 	mutex_unlock(&u->cmd_lock);
 }
 
@@ -329,5 +349,7 @@ static const struct viommu_ops vtd_ops = {
 	.reset = vtd_reset,
 	.fd = vtd_fd,
 	.process = vtd_process,
+	.save = vtd_save,
+	.restore = vtd_restore,
 	.get_stats = vtd_get_stats,
 };

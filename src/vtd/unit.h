@@ -8,6 +8,7 @@
  *	queue.c		the invalidation queue
  *	event.c		fault records, status bits and the two interrupts
  *	caps.c		what the unit offers
+ *	state.c		save and restore
  *	regs.c, desc.c, tables.c	registers, descriptors, structures in memory
  */
 #ifndef VTD_UNIT_H
@@ -55,6 +56,15 @@ enum { VTD_WORK_PER_RUN = 1 << 16 };
 /* PASIDs with an attachment, of all devices together. */
 enum { VTD_MAX_PASIDS = 1 << 16 };
 
+/* What the guest was told of a (device, PASID), restored; both 0 once that is here. */
+struct vtd_told {
+	nst_rid rid;
+	uint32_t pasid; /* NST_NO_PASID: of plain requests */
+	uint8_t reason; /* enum vtd_fault_reason */
+	uint8_t flags;	/* VTD_TOLD_* */
+};
+enum { VTD_TOLD_ATTACH_FAILED = 1, VTD_TOLD_PASIDS_REFUSED = 2 };
+
 struct vtd_unit {
 	struct nst_viommu base;
 	struct nst_vm *vm;
@@ -83,6 +93,10 @@ struct vtd_unit {
 		uint64_t gsts;
 		unsigned int hooks; /* CCMD, IOTLB */
 	} unfinished;
+	struct vtd_told *told; /* ascending */
+	uint32_t num_told;
+	bool quiet;    /* restoring: the guest is told nothing, attachments that fail go to */
+	int quiet_err; /* ... here */
 	uint64_t descriptors, waits, faults, queue_errors;
 };
 
@@ -90,6 +104,13 @@ static inline struct vtd_unit *to_vtd_unit(struct nst_viommu *viommu)
 {
 	return container_of(viommu, struct vtd_unit, base);
 }
+
+/* unit.c: as after power-on, but for the devices. */
+void vtd_reset_locked(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+/* What is offered, to the guest by registers and devices; resets the registers. */
+void vtd_set_caps(struct vtd_unit *u, uint64_t cap, uint64_t ecap) REQUIRES(u->cmd_lock);
+/* Have the VMM call nst_viommu_process(). */
+void vtd_announce_work(struct vtd_unit *u);
 
 /* caps.c: what a unit offers with no device, and what is left of it with @host's. */
 void vtd_caps_default(uint64_t *cap, uint64_t *ecap);
@@ -127,6 +148,18 @@ void vtd_pasids_fini(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_l
 
 /* queue.c. False if the work of this run was spent before the queue was empty. */
 NST_MUST_CHECK bool vtd_queue_run(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+
+/* state.c: nst_viommu_save() and nst_viommu_restore() */
+NST_MUST_CHECK int vtd_save(struct nst_viommu *viommu, void **data, size_t *size);
+NST_MUST_CHECK int vtd_restore(struct nst_viommu *viommu, const void *data, size_t size);
+/* A device, or a point of it, is new here: what was restored that the guest knows of it. */
+void vtd_told_claim_device(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock);
+void vtd_told_claim(struct vtd_unit *u, nst_rid rid, struct vtd_point *point)
+	REQUIRES(u->cmd_lock);
+/* What nobody has claimed, of one device or of all, is not true any more. */
+void vtd_told_forget_device(struct vtd_unit *u, const struct vtd_device *d)
+	REQUIRES(u->cmd_lock);
+void vtd_told_forget(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 
 /* event.c: record a fault of @rid for the guest; @pasid may be NST_NO_PASID. */
 void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint32_t pasid, uint64_t addr, bool write,
