@@ -20,12 +20,22 @@ struct nst_viommu;
  * @send_msi: deliver an interrupt: a 4-byte write of @data to @address, as a device
  *	would do it. Called from within nst_viommu_mmio_write() and _attach(), with the
  *	unit's command lock held: it must not call the unit.
+ * @remap_interrupts: offer interrupt remapping. The VMM then gives every MSI and every
+ *	I/O APIC message to nst_viommu_remap_msi() or _ioapic() before it delivers it.
+ * @x2apic: with it, destinations of 32 bits.
+ * @post_interrupts: with it, entries in posted format. The VMM carries them out.
+ * @interrupts_changed: the guest may have changed @count entries from @first on: what was
+ *	remapped through them before is to be remapped again, before this returns. Where from
+ *	and with what lock held: as @send_msi; but nst_viommu_remap_msi() and _ioapic() may be
+ *	called, with NST_REMAP_QUIET. May be NULL.
  */
 struct nst_vtd_config {
 	struct nst_vm *vm;
 	const struct nst_log *log;
 	void (*send_msi)(void *opaque, uint64_t address, uint32_t data);
 	void *opaque;
+	bool remap_interrupts, x2apic, post_interrupts;
+	void (*interrupts_changed)(void *opaque, uint32_t first, uint32_t count);
 };
 
 /** Bytes of the register page. */
@@ -33,7 +43,7 @@ struct nst_vtd_config {
 
 /**
  * nst_vtd_create() - Source: Intel VT-d architecture specification, revision 4.1.
- * Errors: -ENOMEM.
+ * Errors: -ENOMEM, -EINVAL (@x2apic or @post_interrupts without @remap_interrupts).
  */
 NST_MUST_CHECK NST_API int nst_vtd_create(const struct nst_vtd_config *config,
 					  struct nst_viommu **out);
@@ -70,6 +80,49 @@ NST_API void nst_viommu_mmio_write(struct nst_viommu *viommu, uint64_t offset, u
 
 /** nst_viommu_reset() - as after power-on; devices reach memory untranslated. */
 NST_API void nst_viommu_reset(struct nst_viommu *viommu);
+
+enum nst_interrupt_kind {
+	NST_INTERRUPT_BLOCKED, /* deliver nothing; the guest has been told */
+	NST_INTERRUPT_MESSAGE, /* deliver @data to @address */
+	NST_INTERRUPT_POSTED,  /* post @vector into @descriptor, a Posted Interrupt Descriptor */
+};
+
+/**
+ * struct nst_interrupt - what becomes of an interrupt.
+ * @address: 0xfeexxxxx in compatibility format; bits 63:40 are bits 31:8 of an x2APIC
+ *	destination, as KVM_CAP_X2APIC_API takes it.
+ * @descriptor: 64 bytes, whose contents nobody has checked.
+ * @urgent: notify also if the descriptor suppresses notifications (URG).
+ */
+struct nst_interrupt {
+	enum nst_interrupt_kind kind;
+	uint64_t address;
+	uint32_t data;
+	nst_gpa descriptor;
+	uint8_t vector;
+	bool urgent;
+};
+
+/** Only look: record no fault. For routes that are set up before there is an interrupt. */
+#define NST_REMAP_QUIET 1u
+
+/**
+ * nst_viommu_remap_msi() - the 4-byte write of @data to @address by @rid.
+ * nst_viommu_remap_ioapic() - the message that an I/O APIC with source id @rid makes of its
+ * 64-bit redirection entry. Whether it is masked is the caller's business.
+ *
+ * While the guest has not enabled remapping the message comes back as it is. @flags is 0 or
+ * NST_REMAP_QUIET. Takes no lock and waits for nothing; but without that flag a fault
+ * is recorded, which waits for the unit's command and may call @send_msi.
+ * Errors: -EINVAL (@address is no interrupt address, unknown flag), -EOPNOTSUPP (a kind of
+ * vIOMMU that remaps no interrupts). Threads: any.
+ */
+NST_MUST_CHECK NST_API int nst_viommu_remap_msi(struct nst_viommu *viommu, nst_rid rid,
+						uint64_t address, uint32_t data, unsigned int flags,
+						struct nst_interrupt *out);
+NST_MUST_CHECK NST_API int nst_viommu_remap_ioapic(struct nst_viommu *viommu, nst_rid rid,
+						   uint64_t entry, unsigned int flags,
+						   struct nst_interrupt *out);
 
 /**
  * nst_viommu_fd() - a descriptor for poll(2): readable when nst_viommu_process() has

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Fault reasons a remapping unit records: VT-d 4.1 s7.1.3 Fault Reason Encodings,
- * the scalable-mode ones. Used by the vIOMMU for its fault records and by the
- * software IOMMU to say why it refused a request.
+ * the scalable-mode ones, and s5.1.4.1 Interrupt Remapping Fault Conditions. Used by the
+ * vIOMMU for its fault records and by the software IOMMU to say why it refused a request.
  */
 #ifndef SPEC_VTD_FAULTS_H
 #define SPEC_VTD_FAULTS_H
@@ -13,6 +13,14 @@ enum vtd_fault_reason {
 	VTD_FAULT_LEGACY_CONTEXT_INVALID = 0x03, /* a type or width the unit does not have */
 	VTD_FAULT_LEGACY_ROOT_ACCESS = 0x08,
 	VTD_FAULT_LEGACY_CONTEXT_ACCESS = 0x09,
+	/* interrupt remapping */
+	VTD_FAULT_IR_REQUEST_RESERVED = 0x20,
+	VTD_FAULT_IR_INDEX = 0x21, /* past the end of the table */
+	VTD_FAULT_IR_NOT_PRESENT = 0x22,
+	VTD_FAULT_IR_ACCESS = 0x23, /* entry could not be read */
+	VTD_FAULT_IR_ENTRY_RESERVED = 0x24,
+	VTD_FAULT_IR_COMPATIBILITY = 0x25, /* a request in compatibility format is blocked */
+	VTD_FAULT_IR_SOURCE = 0x26,	   /* SVT: not for this requester */
 	/* root and context tables */
 	VTD_FAULT_RTA_TTM = 0x30,     /* reserved translation table mode */
 	VTD_FAULT_ROOT_ACCESS = 0x38, /* root entry could not be read */

@@ -2,6 +2,8 @@
 /* See nestor/viommu.h: the public names, for whatever kind of unit it is. */
 #include "viommu/viommu.h"
 
+#include <errno.h>
+
 void nst_viommu_destroy(struct nst_viommu *viommu)
 {
 	if (viommu)
@@ -42,6 +44,22 @@ int nst_viommu_fd(struct nst_viommu *viommu)
 void nst_viommu_process(struct nst_viommu *viommu)
 {
 	viommu->ops->process(viommu);
+}
+
+int nst_viommu_remap_msi(struct nst_viommu *viommu, nst_rid rid, uint64_t address, uint32_t data,
+			 unsigned int flags, struct nst_interrupt *out)
+{
+	if (!viommu->ops->remap_msi)
+		return -EOPNOTSUPP;
+	return viommu->ops->remap_msi(viommu, rid, address, data, flags, out);
+}
+
+int nst_viommu_remap_ioapic(struct nst_viommu *viommu, nst_rid rid, uint64_t entry,
+			    unsigned int flags, struct nst_interrupt *out)
+{
+	if (!viommu->ops->remap_ioapic)
+		return -EOPNOTSUPP;
+	return viommu->ops->remap_ioapic(viommu, rid, entry, flags, out);
 }
 
 int nst_viommu_save(struct nst_viommu *viommu, void **data, size_t *size)

@@ -20,6 +20,11 @@ struct viommu_ops {
 	void (*reset)(struct nst_viommu *viommu);
 	int (*fd)(struct nst_viommu *viommu);
 	void (*process)(struct nst_viommu *viommu);
+	/* NULL: interrupts are not remapped */
+	int (*remap_msi)(struct nst_viommu *viommu, nst_rid rid, uint64_t address, uint32_t data,
+			 unsigned int flags, struct nst_interrupt *out);
+	int (*remap_ioapic)(struct nst_viommu *viommu, nst_rid rid, uint64_t entry,
+			    unsigned int flags, struct nst_interrupt *out);
 	int (*save)(struct nst_viommu *viommu, void **data, size_t *size);
 	int (*restore)(struct nst_viommu *viommu, const void *data, size_t size);
 	void (*get_stats)(struct nst_viommu *viommu, struct nst_viommu_stats *stats);

@@ -12,7 +12,7 @@
  *	DT	as the host has it: device TLBs are the host's to keep right
  *	RPS	any PASID can be that of plain requests
  *	IRO	0xf00 (QEMU: 0xf0)
- *	IR, MHMV	no interrupt remapping
+ *	IR, EIM, PI, MHMV	only if the VMM asks for them (ir.c)
  *	PRS, SC	not offered
  *
  * Caching mode (VT-d 4.1 s6.1 Caching Mode) says that entries which are not present are

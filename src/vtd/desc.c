@@ -100,9 +100,16 @@ static unsigned int decode_device_tlb(const uint64_t *qw, struct vtd_desc *d)
 /* s6.5.2.7 Interrupt Entry Cache Invalidate Descriptor */
 static unsigned int decode_iec(const uint64_t *qw, struct vtd_desc *d)
 {
-	return others_set(qw, BIT64(4) | GENMASK64(31, 27) | GENMASK64(47, 32), 0)
-		       ? VTD_IQEI_RESERVED
-		       : 0;
+	uint32_t mask_bits = FIELD_GET(GENMASK64(31, 27), qw[0]);
+
+	if (others_set(qw, BIT64(4) | GENMASK64(31, 27) | GENMASK64(47, 32), 0))
+		return VTD_IQEI_RESERVED;
+	d->num_irtes = 1u << 16;
+	if (!(qw[0] & BIT64(4))) /* global */
+		return 0;
+	d->num_irtes = 1u << MIN(mask_bits, 16u);
+	d->first_irte = FIELD_GET(GENMASK64(47, 32), qw[0]) & ~(d->num_irtes - 1);
+	return 0;
 }
 
 /* s6.5.2.8 Invalidation Wait Descriptor */

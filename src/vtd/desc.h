@@ -42,9 +42,10 @@ struct vtd_desc {
 	uint16_t did;
 	uint32_t pasid;
 	nst_rid sid;
-	uint16_t sid_ignore;   /* bits of the source id that do not matter */
-	uint64_t addr, npages; /* VTD_SCOPE_PAGES; 4 KiB pages, addr is aligned to them */
-	bool leaf;	       /* IH: no paging-structure caches */
+	uint16_t sid_ignore;		/* bits of the source id that do not matter */
+	uint64_t addr, npages;		/* VTD_SCOPE_PAGES; 4 KiB pages, addr is aligned to them */
+	uint32_t first_irte, num_irtes; /* VTD_DESC_IEC */
+	bool leaf;			/* IH: no paging-structure caches */
 	struct {
 		bool write_status, interrupt;
 		uint32_t status;

@@ -132,8 +132,9 @@ static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cm
 		 * The host flushes device TLBs with the IOTLB, and after it, as s6.5.2.5 asks
 		 * of software too; so what a device has fetched since then is right already.
 		 */
-	case VTD_DESC_IEC:
-		/* No interrupt remapping, so nothing is cached. */
+		break;
+	case VTD_DESC_IEC: /* we have nothing cached, but the VMM may */
+		vtd_ir_changed(u, d->first_irte, d->num_irtes);
 		break;
 	}
 }

@@ -4,14 +4,15 @@
  *
  * VTD_REGISTERS is the one table of registers. Reset, access rules, the hooks and the
  * tests all come from it. CAP, ECAP and their dependents are set by the unit at reset.
- * Registers of features that the unit never offers (protected memory, interrupt
- * remapping, page requests, performance monitoring) are not there: they read as 0.
+ * Registers of features that the unit never offers (protected memory, page requests,
+ * performance monitoring) are not there: they read as 0.
  */
 #ifndef VTD_REGS_H
 #define VTD_REGS_H
 
 #include "base/bits.h"
 #include "base/lock.h"
+#include "spec/vtd_interrupts.h"
 
 #include <stdbool.h>
 
@@ -44,6 +45,7 @@
 	R(IEADDR,  0xa8, 4, 0,		 GENMASK64(31, 2),	  0,		NONE,	"s11.4.9.7") \
 	R(IEUADDR, 0xac, 4, 0,		 GENMASK64(31, 0),	  0,		NONE,	"s11.4.9.8") \
 	R(IQERCD,  0xb0, 8, 0,		 0,			  0,		NONE,	"s11.4.9.9") \
+	R(IRTA,	   0xb8, 8, 0,		 VTD_IRTA_FIELDS,	  0,		NONE,	"s11.4.10")  \
 	R(IVA,	   VTD_IRO_OFFSET, 8, 0, GENMASK64(63, 12) | GENMASK64(6, 0), 0, NONE,	"s11.4.6.3") \
 	R(IOTLB,   VTD_IRO_OFFSET + 8, 8, 0, BIT64(63) | GENMASK64(61, 60) | GENMASK64(49, 32),      \
 							  0,		IOTLB,	"s11.4.6.2") \
@@ -88,6 +90,9 @@ enum vtd_hook {
 #define VTD_GCMD_SRTP BIT64(30)
 #define VTD_GCMD_WBF BIT64(27)
 #define VTD_GCMD_QIE BIT64(26)
+#define VTD_GCMD_IRE BIT64(25)
+#define VTD_GCMD_SIRTP BIT64(24)
+#define VTD_GCMD_CFI BIT64(23)
 
 #define VTD_RTADDR_FIELDS GENMASK64(63, 10)
 

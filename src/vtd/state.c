@@ -34,7 +34,7 @@ static const struct {
 
 /* What is saved of a unit. */
 struct image {
-	uint64_t cap, ecap, rtaddr;
+	uint64_t cap, ecap, rtaddr, irta; /* the last two as latched */
 	uint32_t next_frcd, unfinished;
 	uint64_t unfinished_gsts;
 	uint64_t regs[VTD_NUM_REGS];
@@ -99,6 +99,7 @@ static int transfer(struct wire *w, struct image *img)
 	NUMBER(w, img->cap);
 	NUMBER(w, img->ecap);
 	NUMBER(w, img->rtaddr);
+	NUMBER(w, img->irta);
 	NUMBER(w, img->next_frcd);
 	NUMBER(w, img->unfinished);
 	NUMBER(w, img->unfinished_gsts);
@@ -214,6 +215,7 @@ static int take_image(struct vtd_unit *u, struct image *img)
 		.cap = u->cap,
 		.ecap = u->ecap,
 		.rtaddr = u->rtaddr,
+		.irta = atomic_load(&u->ir_mode) & VTD_IRTA_FIELDS,
 		.next_frcd = u->next_frcd,
 		.unfinished = u->unfinished.hooks | (u->unfinished.status ? VTD_HOOK_GCMD : 0),
 		.unfinished_gsts = u->unfinished.status ? u->unfinished.gsts : 0,
@@ -254,7 +256,14 @@ int vtd_save(struct nst_viommu *viommu, void **data, size_t *size)
 static bool is_possible(const struct image *img)
 {
 	const uint64_t *regs = img->regs;
+	uint64_t enables = VTD_GCMD_TE | VTD_GCMD_SRTP | VTD_GCMD_QIE;
+	uint64_t irta = 0;
 	bool faults = false;
+
+	if (img->ecap & VTD_ECAP_IR) {
+		enables |= VTD_GCMD_IRE | VTD_GCMD_SIRTP | VTD_GCMD_CFI;
+		irta = VTD_IRTA_FIELDS & (img->ecap & VTD_ECAP_EIM ? UINT64_MAX : ~VTD_IRTA_EIME);
+	}
 
 	for (enum vtd_reg reg = VTD_FRCD0_HI; reg <= VTD_FRCD7_HI; reg += 2)
 		faults |= !!(regs[reg] & VTD_FRCD_HI_F);
@@ -262,9 +271,8 @@ static bool is_possible(const struct image *img)
 		if (key_of(&img->told[i]) <= key_of(&img->told[i - 1]))
 			return false;
 	return regs[VTD_VER] == registers[VTD_VER].reset && regs[VTD_CAP] == img->cap &&
-	       regs[VTD_ECAP] == img->ecap && !regs[VTD_GCMD] &&
-	       !(regs[VTD_GSTS] & ~(VTD_GCMD_TE | VTD_GCMD_SRTP | VTD_GCMD_QIE)) &&
-	       !(img->unfinished & ~UNFINISHED) &&
+	       regs[VTD_ECAP] == img->ecap && !regs[VTD_GCMD] && !(regs[VTD_GSTS] & ~enables) &&
+	       !(img->irta & ~irta) && !(img->unfinished & ~UNFINISHED) &&
 	       !(img->unfinished_gsts & ~(VTD_GCMD_TE | VTD_GCMD_SRTP)) &&
 	       (!(regs[VTD_CCMD] & VTD_CCMD_ICC) || (img->unfinished & VTD_HOOK_CCMD)) &&
 	       (!(regs[VTD_IOTLB] & VTD_IOTLB_IVT) || (img->unfinished & VTD_HOOK_IOTLB)) &&
@@ -373,6 +381,7 @@ static int apply(struct vtd_unit *u, struct image *img) REQUIRES(u->cmd_lock)
 	u->translating = (u->unfinished.status ? img->unfinished_gsts : img->regs[VTD_GSTS]) &
 			 VTD_GCMD_TE;
 	vtd_regs_load(&u->regs, img->regs);
+	vtd_ir_set_mode(u, vtd_ir_mode(img->irta, img->regs[VTD_GSTS]));
 	u->told = img->told;
 	u->num_told = img->num_told;
 	img->told = NULL;
@@ -380,7 +389,6 @@ static int apply(struct vtd_unit *u, struct image *img) REQUIRES(u->cmd_lock)
 		vtd_told_claim_device(u, d);
 	u->quiet = true;
 	vtd_reconcile_all(u);
-	u->attach.work_end = UINT64_MAX;
 	if (!vtd_settle(u))
 		u->quiet_err = -EIO;
 	u->quiet = false;
@@ -396,7 +404,7 @@ static int restore_locked(struct vtd_unit *u, struct image *img) REQUIRES(u->cmd
 	uint64_t cap = u->cap, ecap = u->ecap;
 	int ret;
 
-	vtd_reset_locked(u); /* so nothing is cached for the new state */
+	vtd_reset_locked(u); /* so nothing is cached for the new state; work has no limit now */
 	vtd_set_caps(u, img->cap, img->ecap);
 	ret = apply(u, img);
 	if (ret) {

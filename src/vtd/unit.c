@@ -14,14 +14,20 @@ static const struct viommu_ops vtd_ops;
 
 int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 {
-	struct vtd_unit *u = alloc_object(struct vtd_unit);
+	struct vtd_unit *u;
+	uint64_t cap, ecap;
+	int ret;
 
+	vtd_caps_default(&cap, &ecap);
+	ret = vtd_ir_caps(config, &cap, &ecap);
+	if (ret)
+		return ret;
+	u = alloc_object(struct vtd_unit);
 	if (!u)
 		return -ENOMEM;
 	u->work_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (u->work_fd < 0) {
-		int ret = -errno;
-
+		ret = -errno;
 		free(u);
 		return ret;
 	}
@@ -29,9 +35,12 @@ int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 	u->vm = config->vm;
 	u->log = config->log;
 	u->send_msi = config->send_msi;
+	u->interrupts_changed = config->interrupts_changed;
 	u->opaque = config->opaque;
+	u->post_interrupts = config->post_interrupts;
+	u->cap = cap;
+	u->ecap = ecap;
 	mutex_init(&u->cmd_lock);
-	vtd_caps_default(&u->cap, &u->ecap);
 	attach_table_init(&u->attach, u->vm, u->log);
 	vtd_regs_init(&u->regs);
 	vtd_regs_reset(&u->regs, u->cap, u->ecap);
@@ -90,6 +99,7 @@ static void global_command(struct vtd_unit *u, uint32_t command) REQUIRES(u->cmd
 	uint64_t status = vtd_reg_get(&u->regs, VTD_GSTS);
 	uint64_t toggled = (command ^ status) & (VTD_GCMD_TE | VTD_GCMD_QIE);
 
+	vtd_ir_command(u, command);
 	if (command & VTD_GCMD_SRTP) {
 		u->rtaddr = vtd_reg_get(&u->regs, VTD_RTADDR);
 		vtd_reg_update(&u->regs, VTD_GSTS, VTD_GCMD_SRTP, 0);
@@ -289,6 +299,7 @@ void vtd_reset_locked(struct vtd_unit *u)
 	u->unfinished.status = false;
 	u->unfinished.hooks = 0;
 	vtd_told_forget(u);
+	vtd_ir_set_mode(u, 0);
 	vtd_regs_reset(&u->regs, u->cap, u->ecap);
 	vtd_reconcile_all(u);
 	u->attach.work_end = UINT64_MAX;
@@ -349,6 +360,8 @@ static const struct viommu_ops vtd_ops = {
 	.reset = vtd_reset,
 	.fd = vtd_fd,
 	.process = vtd_process,
+	.remap_msi = vtd_remap_msi,
+	.remap_ioapic = vtd_remap_ioapic,
 	.save = vtd_save,
 	.restore = vtd_restore,
 	.get_stats = vtd_get_stats,

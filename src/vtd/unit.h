@@ -6,6 +6,7 @@
  *	attachments.c	which points to reconcile, and what the guest is told
  *	pasids.c	the points of a device's PASIDs; scans of its PASID tables
  *	queue.c		the invalidation queue
+ *	ir.c		interrupt remapping
  *	event.c		fault records, status bits and the two interrupts
  *	caps.c		what the unit offers
  *	state.c		save and restore
@@ -18,6 +19,7 @@
 #include "viommu/attach.h"
 #include "viommu/viommu.h"
 #include "vtd/desc.h"
+#include "vtd/ir.h"
 #include "vtd/regs.h"
 #include "vtd/tables.h"
 
@@ -70,10 +72,13 @@ struct vtd_unit {
 	struct nst_vm *vm;
 	const struct nst_log *log;
 	void (*send_msi)(void *opaque, uint64_t address, uint32_t data);
+	void (*interrupts_changed)(void *opaque, uint32_t first, uint32_t count); /* or NULL */
 	void *opaque;
-	int work_fd;	      /* an eventfd: a run has left something to do */
-	struct vtd_regs regs; /* with a lock of its own, inside cmd_lock */
-	atomic_bool frozen;   /* the guest has seen cap and ecap */
+	bool post_interrupts;
+	_Atomic uint64_t ir_mode; /* see ir.h; written under cmd_lock */
+	int work_fd;		  /* an eventfd: a run has left something to do */
+	struct vtd_regs regs;	  /* with a lock of its own, inside cmd_lock */
+	atomic_bool frozen;	  /* the guest has seen cap and ecap */
 
 	/*
 	 * One command at a time. Protects everything below; the host, the guest's memory
@@ -154,12 +159,24 @@ NST_MUST_CHECK int vtd_save(struct nst_viommu *viommu, void **data, size_t *size
 NST_MUST_CHECK int vtd_restore(struct nst_viommu *viommu, const void *data, size_t size);
 /* A device, or a point of it, is new here: what was restored that the guest knows of it. */
 void vtd_told_claim_device(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock);
-void vtd_told_claim(struct vtd_unit *u, nst_rid rid, struct vtd_point *point)
-	REQUIRES(u->cmd_lock);
+void vtd_told_claim(struct vtd_unit *u, nst_rid rid, struct vtd_point *point) REQUIRES(u->cmd_lock);
 /* What nobody has claimed, of one device or of all, is not true any more. */
-void vtd_told_forget_device(struct vtd_unit *u, const struct vtd_device *d)
-	REQUIRES(u->cmd_lock);
+void vtd_told_forget_device(struct vtd_unit *u, const struct vtd_device *d) REQUIRES(u->cmd_lock);
 void vtd_told_forget(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+
+/* ir.c: what @config asks for, added to what is offered. -EINVAL: it makes no sense. */
+NST_MUST_CHECK int vtd_ir_caps(const struct nst_vtd_config *config, uint64_t *cap, uint64_t *ecap);
+/* The mode that a latched IRTA and the bits of GSTS (or of GCMD) make, and making it so. */
+uint64_t vtd_ir_mode(uint64_t irta, uint64_t gsts);
+void vtd_ir_set_mode(struct vtd_unit *u, uint64_t mode) REQUIRES(u->cmd_lock);
+void vtd_ir_command(struct vtd_unit *u, uint32_t command) REQUIRES(u->cmd_lock);
+/* Tell the VMM. */
+void vtd_ir_changed(struct vtd_unit *u, uint32_t first, uint32_t count) REQUIRES(u->cmd_lock);
+/* nst_viommu_remap_msi() and _ioapic() */
+NST_MUST_CHECK int vtd_remap_msi(struct nst_viommu *viommu, nst_rid rid, uint64_t address,
+				 uint32_t data, unsigned int flags, struct nst_interrupt *out);
+NST_MUST_CHECK int vtd_remap_ioapic(struct nst_viommu *viommu, nst_rid rid, uint64_t entry,
+				    unsigned int flags, struct nst_interrupt *out);
 
 /* event.c: record a fault of @rid for the guest; @pasid may be NST_NO_PASID. */
 void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint32_t pasid, uint64_t addr, bool write,

@@ -12,7 +12,7 @@
 #include <nestor/viommu.h>
 #include <string.h>
 
-enum { MEMORY = 1 << 18, STREAM = 4096, HEADER = 32, RID = 16, START = HEADER + 40 };
+enum { MEMORY = 1 << 18, STREAM = 4096, HEADER = 32, RID = 16, START = HEADER + 48 };
 static struct nst_host *host;
 static struct nst_vm *vm;
 static struct nst_device *dev;

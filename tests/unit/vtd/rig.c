@@ -336,7 +336,8 @@ struct rig *rig_create(void)
 	assert_true(rig->memory != MAP_FAILED);
 	ok(nst_vm_map(rig->vm, (nst_gpa){ 0 }, RIG_MEMORY, rig->memory, true));
 	fill_memory(rig);
-	config = (struct nst_vtd_config){ rig->vm, &rig->log, take_msi, rig };
+	config = (struct nst_vtd_config){
+		.vm = rig->vm, .log = &rig->log, .send_msi = take_msi, .opaque = rig };
 	ok(nst_vtd_create(&config, &rig->viommu));
 	return rig;
 }

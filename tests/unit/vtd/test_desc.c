@@ -31,7 +31,7 @@ static const struct expected types[] = {
 	  { { 5, 4 }, { 31, 16 }, { 69, 64 }, { 70, 70 }, { 127, 76 } }, { { 7, 6 } }, 3 << 4 },
 	{ 3, false, 15, { { 47, 32 } },		/* device TLB: PFSID, MIP, S, address */
 	  { { 15, 12 }, { 20, 16 }, { 63, 52 }, { 64, 64 }, { 127, 76 } }, 0 },
-	{ 4, false, 15, { NONE }, { { 4, 4 }, { 31, 27 }, { 47, 32 } }, 0 }, /* interrupts */
+	{ 4, false, 15, { { 4, 4 }, { 31, 27 }, { 47, 32 } }, { NONE }, 1 << 4 }, /* interrupts */
 	{ 5, false, 15, { { 4, 4 }, { 5, 5 }, { 63, 32 }, { 127, 66 } },	/* wait: FN, PD */
 	  { { 6, 6 }, { 7, 7 } }, 0 },
 	{ 6, true, 1 << 2 | 1 << 3,				/* PASID-based IOTLB */
@@ -72,6 +72,7 @@ static bool same(const struct vtd_desc *a, const struct vtd_desc *b)
 	return a->type == b->type && a->scope == b->scope && a->did == b->did &&
 	       a->pasid == b->pasid && a->sid == b->sid && a->sid_ignore == b->sid_ignore &&
 	       a->addr == b->addr && a->npages == b->npages && a->leaf == b->leaf &&
+	       a->first_irte == b->first_irte && a->num_irtes == b->num_irtes &&
 	       a->wait.write_status == b->wait.write_status &&
 	       a->wait.interrupt == b->wait.interrupt && a->wait.status == b->wait.status &&
 	       a->wait.status_addr.v == b->wait.status_addr.v;
@@ -210,6 +211,27 @@ static void wait_fields(void **state)
 	assert_true(!d.wait.interrupt && !d.wait.write_status);
 }
 
+static void interrupt_fields(void **state)
+{
+	uint64_t seed = 5;
+
+	for (unsigned int mask = 0; mask < 32; mask++) {
+		uint64_t index = test_random(&seed) & 0xffff;
+		uint32_t count = mask < 16 ? 1u << mask : 65536;
+		uint64_t qw[4] = { 4 | 1 << 4 | (uint64_t)mask << 27 | index << 32 };
+		struct vtd_desc d;
+
+		assert_int_equal(decode(qw, mask & 1, &d), 0);
+		assert_int_equal(d.num_irtes, count);
+		assert_int_equal(d.first_irte, index / count * count);
+		/* global: neither counts */
+		qw[0] &= ~0x10ULL;
+		assert_int_equal(decode(qw, mask & 1, &d), 0);
+		assert_int_equal(d.num_irtes, 65536);
+		assert_int_equal(d.first_irte, 0);
+	}
+}
+
 static void pasid_fields(void **state)
 {
 	uint64_t qw[4] = { 6 | 2 << 4 | 0x4321ULL << 16 | 0xfedcbULL << 32 };
@@ -287,6 +309,7 @@ int main(void)
 		cmocka_unit_test(context_fields),
 		cmocka_unit_test(page_ranges_are_aligned_and_limited),
 		cmocka_unit_test(wait_fields),
+		cmocka_unit_test(interrupt_fields),
 		cmocka_unit_test(pasid_fields),
 		cmocka_unit_test(descriptors_of_linux_are_taken),
 		cmocka_unit_test(random_words_decode_alike_twice),

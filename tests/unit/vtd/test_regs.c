@@ -42,6 +42,7 @@ static const struct expected expected[] = {
 	{ 0x0a8, 4, 0, 0xfffffffc, 0, 0 },			/* IEADDR */
 	{ 0x0ac, 4, 0, ALL32, 0, 0 },				/* IEUADDR */
 	{ 0x0b0, 8, 0, 0, 0, 0 },				/* IQERCD */
+	{ 0x0b8, 8, 0, 0xfffffffffffff80f, 0, 0 },		/* IRTA: address, EIME, size */
 	{ 0xf00, 8, 0, 0xfffffffffffff07f, 0, 0 },		/* IVA: address, IH, AM */
 	{ 0xf08, 8, 0, 0xb003ffff00000000, 0, VTD_HOOK_IOTLB },	/* no IAIG */
 #define FRCD(n)                                  \

@@ -719,10 +719,10 @@ static void damaged_streams_are_refused(void **state)
 	rig_destroy(g.rig);
 }
 
-/* Where the value of a register is: after the header, 40 bytes and the count. */
+/* Where the value of a register is: after the header, 48 bytes and the count. */
 static uint8_t *value_at(struct stream s, enum vtd_reg reg)
 {
-	return s.bytes + 32 + 40 + 4 + 16 * reg + 8;
+	return s.bytes + 32 + 48 + 4 + 16 * reg + 8;
 }
 
 static void impossible_states_are_refused(void **state)
@@ -750,10 +750,14 @@ static void impossible_states_are_refused(void **state)
 		refused(g.rig, EINVAL, s.bytes, s.size);
 		le_store(value, 8, was);
 	}
-	le_store(s.bytes + 32 + 24, 4, 8); /* the next fault record: there are 8 */
+	le_store(s.bytes + 32 + 24, 8, 1 << 12); /* a table, without interrupt remapping */
 	reseal(s);
 	refused(g.rig, EINVAL, s.bytes, s.size);
-	le_store(s.bytes + 32 + 24, 4, 0);
+	le_store(s.bytes + 32 + 24, 8, 0);
+	le_store(s.bytes + 32 + 32, 4, 8); /* the next fault record: there are 8 */
+	reseal(s);
+	refused(g.rig, EINVAL, s.bytes, s.size);
+	le_store(s.bytes + 32 + 32, 4, 0);
 	le_store(s.bytes + 32 + 16, 8, 1); /* the root */
 	reseal(s);
 	refused(g.rig, EINVAL, s.bytes, s.size);
@@ -761,15 +765,15 @@ static void impossible_states_are_refused(void **state)
 	for (int bit = 0; bit < 32; bit++) { /* commands that cannot be unfinished */
 		if (1u << bit & (VTD_HOOK_GCMD | VTD_HOOK_CCMD | VTD_HOOK_IOTLB))
 			continue;
-		le_store(s.bytes + 32 + 28, 4, 1u << bit);
+		le_store(s.bytes + 32 + 36, 4, 1u << bit);
 		reseal(s);
 		refused(g.rig, EINVAL, s.bytes, s.size);
 	}
-	le_store(s.bytes + 32 + 28, 4, 0);
-	le_store(s.bytes + 32 + 32, 8, GCMD_QIE);
+	le_store(s.bytes + 32 + 36, 4, 0);
+	le_store(s.bytes + 32 + 40, 8, GCMD_QIE);
 	reseal(s);
 	refused(g.rig, EINVAL, s.bytes, s.size);
-	le_store(s.bytes + 32 + 32, 8, 0);
+	le_store(s.bytes + 32 + 40, 8, 0);
 	/* more devices than there can be */
 	for (uint32_t n = 1; n; n <<= 1) {
 		le_store(told, 4, n);
@@ -812,10 +816,12 @@ static void narrow(struct rig *rig, uint64_t cap, uint64_t ecap)
 static void capabilities_must_be_the_same(void **state)
 {
 	const uint64_t srs = 1ULL << 31, fs1gp = 1ULL << 56, cm = 1 << 7;
-	struct rig *rigs[4];
+	const uint64_t pasid = 1ULL << 40, pss = 31ULL << 35;
+	struct rig *rigs[6];
+	struct rig_device *d;
 	struct stream full, less, other;
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 6; i++)
 		rigs[i] = rig_create();
 	full = save(rigs[0]);
 	narrow(rigs[1], fs1gp, srs);
@@ -830,6 +836,18 @@ static void capabilities_must_be_the_same(void **state)
 	rig_add_device(rigs[0]);
 	assert_int_equal(reg64(rigs[0], REG_ECAP) & srs, 0);
 	refused(rigs[0], EOPNOTSUPP, full.bytes, full.size);
+	/* what its devices show follows */
+	d = rig_plug(rigs[4], true);
+	ok(rig_open(rigs[4], d));
+	ok(nst_viommu_attach(rigs[4]->viommu, d->rid, d->dev));
+	assert_int_equal(unit_device(rigs[4], d->rid)->pasid_bits, 20);
+	narrow(rigs[5], 0, pasid | pss);
+	free(other.bytes);
+	other = save(rigs[5]);
+	ok(nst_viommu_restore(rigs[4]->viommu, other.bytes, other.size));
+	assert_int_equal(unit_device(rigs[4], d->rid)->pasid_bits, 0);
+	free(other.bytes);
+	other = save(rigs[2]);
 	/* but not the other way round */
 	refused(rigs[1], EOPNOTSUPP, full.bytes, full.size);
 	refused(rigs[1], EOPNOTSUPP, other.bytes, other.size);
@@ -837,7 +855,7 @@ static void capabilities_must_be_the_same(void **state)
 	reg64(rigs[3], REG_CAP);
 	refused(rigs[3], EOPNOTSUPP, less.bytes, less.size);
 	ok(nst_viommu_restore(rigs[3]->viommu, full.bytes, full.size));
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 6; i++)
 		rig_destroy(rigs[i]);
 	free(full.bytes);
 	free(less.bytes);
