@@ -17,8 +17,10 @@ enum action { ACTION_NONE, ACTION_KICK, ACTION_IMMEDIATE, ACTION_RESET };
 static void quiesce(struct dmatest *d) REQUIRES(d->lock)
 {
 	atomic_store(&d->stop, true);
+	endpoint_may_wait(&d->ep, false);
 	while (d->running)
 		pthread_cond_wait(&d->idle, &d->lock.m);
+	endpoint_may_wait(&d->ep, true);
 }
 
 /* What run() left undone for other queues needs a kick. */

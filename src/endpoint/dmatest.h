@@ -24,7 +24,7 @@
  * one queue goes on for the others after dmatest_release() and a kick.
  *
  * Lock order: host's device lock -> dmatest.lock; host's device lock -> device_tlb.lock
- * -> the bus. With dmatest.lock held the bus is not called.
+ * -> the bus. With dmatest.lock held nothing of the bus is called but may_wait().
  */
 #ifndef ENDPOINT_DMATEST_H
 #define ENDPOINT_DMATEST_H

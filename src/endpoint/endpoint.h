@@ -9,6 +9,9 @@
  * endpoint (the host's device lock). Slow work is done in ops->run(), on the
  * host's device thread, after endpoint_kick(); run() takes no device lock, so an
  * endpoint guards what registers and run() share with a lock of its own.
+ *
+ * In run() alone, endpoint_dma() may wait for software, as long as that likes: an IOMMU may
+ * stall an access that faults. Who waits for run() to end says so: endpoint_may_wait().
  */
 #ifndef ENDPOINT_ENDPOINT_H
 #define ENDPOINT_ENDPOINT_H
@@ -90,6 +93,9 @@ struct endpoint_bus_ops {
 	 * hold a lock over it that ats_invalidate() takes. */
 	int (*translate)(struct endpoint_bus *bus, const struct endpoint_ats_request *req,
 			 struct endpoint_ats_reply *reply);
+	/* May DMA wait for software? It may at first; with false what waits is refused, and nothing
+	 * waits until true. Any thread, under locks of the device. NULL: it never does. */
+	void (*may_wait)(struct endpoint_bus *bus, bool may);
 	/* The answer comes to ops->page_response(), perhaps before this returns. Any thread; no
 	 * lock of the device is held. */
 	void (*page_request)(struct endpoint_bus *bus, const struct endpoint_page_request *req);
@@ -176,6 +182,13 @@ NST_MUST_CHECK int endpoint_dma(struct endpoint *ep, const struct endpoint_dma_r
  */
 NST_MUST_CHECK int endpoint_translate(struct endpoint *ep, const struct endpoint_ats_request *req,
 				      struct endpoint_ats_reply *reply);
+
+/* Around waiting for run() to end: false, then true. */
+static inline void endpoint_may_wait(struct endpoint *ep, bool may)
+{
+	if (ep->bus && ep->bus->ops->may_wait)
+		ep->bus->ops->may_wait(ep->bus, may);
+}
 
 static inline void endpoint_page_request(struct endpoint *ep,
 					 const struct endpoint_page_request *req)

@@ -25,8 +25,10 @@
 static void nvme_quiesce(struct nvme_ctrl *c) REQUIRES(c->lock)
 {
 	atomic_store(&c->stop, true);
+	endpoint_may_wait(&c->ep, false);
 	while (c->running)
 		pthread_cond_wait(&c->idle, &c->lock.m);
+	endpoint_may_wait(&c->ep, true);
 }
 
 static void nvme_release(struct nvme_ctrl *c) REQUIRES(c->lock)

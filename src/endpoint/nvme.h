@@ -21,7 +21,7 @@
  * if its completion queue has a free entry; a command runs only if no disable waits.
  *
  * Lock order: host's device lock -> nvme_ctrl.lock. With nvme_ctrl.lock held there
- * is no DMA, no file I/O, no interrupt and no kick.
+ * is no DMA, no file I/O, no interrupt and no kick; the bus is told what may wait.
  */
 #ifndef ENDPOINT_NVME_H
 #define ENDPOINT_NVME_H

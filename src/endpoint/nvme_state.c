@@ -285,8 +285,10 @@ static void nvme_suspend(struct endpoint *ep)
 
 	mutex_lock(&c->lock);
 	c->suspended = true;
+	endpoint_may_wait(ep, false);
 	while (c->running)
 		pthread_cond_wait(&c->idle, &c->lock.m);
+	endpoint_may_wait(ep, true);
 	mutex_unlock(&c->lock);
 }
 

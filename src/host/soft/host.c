@@ -409,6 +409,7 @@ int soft_add_endpoint(struct nst_host *base, struct endpoint *ep, char *path, si
 	mutex_unlock(&host->lock);
 	if (err) {
 		dev->ep = NULL; /* stays the caller's */
+		ep->bus = NULL;
 		soft_device_destroy(dev);
 	}
 	return err;

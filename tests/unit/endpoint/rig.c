@@ -24,6 +24,33 @@ static bool faults(struct rig *r, const struct endpoint_dma_request *req)
 	return r->fault_last && req->iova.v <= r->fault_last && last >= r->fault_first;
 }
 
+/* As an IOMMU that stalls, and software that never answers. */
+static bool stalls(struct rig *r, const struct endpoint_dma_request *req)
+{
+	uint64_t page = atomic_load(&r->stall_page);
+
+	if (!page || req->iova.v - page >= RIG_PAGE)
+		return false;
+	pthread_mutex_lock(&r->lock);
+	atomic_store(&r->stalled, true);
+	while (!r->may_not_wait)
+		pthread_cond_wait(&r->wake, &r->lock);
+	pthread_mutex_unlock(&r->lock);
+	return true;
+}
+
+static void bus_may_wait(struct endpoint_bus *bus, bool may)
+{
+	struct rig *r = to_rig(bus);
+
+	if (!r->threaded)
+		return;
+	pthread_mutex_lock(&r->lock);
+	r->may_not_wait = !may;
+	pthread_cond_broadcast(&r->wake);
+	pthread_mutex_unlock(&r->lock);
+}
+
 static int bus_dma(struct endpoint_bus *bus, const struct endpoint_dma_request *req)
 {
 	struct rig *r = to_rig(bus);
@@ -32,7 +59,7 @@ static int bus_dma(struct endpoint_bus *bus, const struct endpoint_dma_request *
 	atomic_fetch_add(&r->requests, 1);
 	if (atomic_load(&r->forbidden))
 		atomic_fetch_add(&r->violations, 1);
-	if (faults(r, req) || req->iova.v < RIG_BASE ||
+	if (stalls(r, req) || faults(r, req) || req->iova.v < RIG_BASE ||
 	    !range_fits(req->iova.v - RIG_BASE, req->size, RIG_SIZE))
 		return -EFAULT;
 	at = r->memory + (req->iova.v - RIG_BASE);
@@ -64,6 +91,7 @@ static void bus_kick(struct endpoint_bus *bus)
 
 static const struct endpoint_bus_ops bus_ops = {
 	.dma = bus_dma,
+	.may_wait = bus_may_wait,
 	.interrupt = bus_interrupt,
 	.kick = bus_kick,
 };

@@ -34,6 +34,10 @@ struct rig {
 	unsigned int fault_nth;
 	uint64_t read_fault_first, read_fault_last; /* a range that can only be written */
 	uint64_t garble;	/* a byte that does not keep what a device writes, or 0 */
+	/* DMA to this page waits until it may not any more, on the device thread; 0: none does. */
+	atomic_ullong stall_page;
+	atomic_bool stalled;	/* it does */
+	bool may_not_wait;	/* by lock */
 	atomic_bool forbidden;	/* any DMA is a failure of the test */
 	atomic_uint violations, requests;
 	atomic_uint irqs[NVME_IO_QUEUES_MAX + 1];

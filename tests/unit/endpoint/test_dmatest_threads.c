@@ -353,6 +353,35 @@ static void destroy_waits_for_a_running_operation(void **state)
 	}
 }
 
+/* An operation that waits for software, which here never answers, holds up nobody. */
+static void stalled_operations_hold_up_nobody(void **state)
+{
+	const uint64_t page = RIG_BASE + (5 << 20);
+	struct dmarig m;
+
+	for (unsigned int how = 0; how < 4; how++) {
+		dm_open(&m, "", true);
+		dm_queue(&m, 0, 8);
+		atomic_store(&m.r.stall_page, page);
+		dm_put(&m, 0, dm_desc(WRITE, page, 0, 64));
+		dm_ring(&m, 0);
+		while (!atomic_load(&m.r.stalled))
+			sched_yield();
+		if (how == 0)
+			dm_qwrite(&m, 0, DMATEST_Q_CTRL, 0);
+		else if (how == 1)
+			rig_write(&m.r, DMATEST_REG_IMM_GO, DMATEST_GO_CANCEL);
+		else if (how == 2)
+			rig_write(&m.r, DMATEST_REG_CTRL, DMATEST_CTRL_RESET);
+		else
+			m.r.ep->ops->reset(m.r.ep);
+		pthread_mutex_lock(&m.r.lock);
+		assert_false(m.r.may_not_wait);
+		pthread_mutex_unlock(&m.r.lock);
+		dm_close(&m);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -361,6 +390,7 @@ int main(void)
 		cmocka_unit_test(other_queues_go_on),
 		cmocka_unit_test(an_invalidation_waits_for_who_uses_the_old),
 		cmocka_unit_test(destroy_waits_for_a_running_operation),
+		cmocka_unit_test(stalled_operations_hold_up_nobody),
 	};
 
 	return cmocka_run_group_tests_name("dmatest_threads", tests, NULL, NULL);

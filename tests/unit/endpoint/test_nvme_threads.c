@@ -141,12 +141,49 @@ static void registers_answer_while_commands_run(void **state)
 	rig_close(&r);
 }
 
+/* A transfer that waits for software, which here never answers, holds up nobody. */
+static void stalled_transfers_hold_up_nobody(void **state)
+{
+	struct rig r;
+
+	for (unsigned int how = 0; how < 4; how++) {
+		const uint64_t data = RIG_BASE + (4ULL << 20);
+
+		rig_open(&r, DISK, ",queues=1", true);
+		rig_enable(&r, 32, 0);
+		create_pair(&r, 1);
+		atomic_store(&r.stall_page, data);
+		rig_put(&r, 1, make_rw(NVME_IO_READ, 0, 8, data, 0));
+		rig_ring(&r, 1);
+		while (!atomic_load(&r.stalled))
+			sched_yield();
+		if (how < 3) {
+			stop_it(&r, how);
+		} else {
+			struct nvme_cqe cqe;
+
+			/* what is under way is finished first: the driver hears that it failed */
+			r.ep->ops->migration->suspend(r.ep);
+			assert_true(rig_poll(&r, 1, &cqe));
+			assert_status(le16_get(cqe.status) >> 1 & ~NVME_MORE,
+				      NVME_DATA_TRANSFER_ERROR);
+			assert_int_equal(r.ep->ops->migration->resume(r.ep), 0);
+		}
+		/* and the next may wait again */
+		pthread_mutex_lock(&r.lock);
+		assert_false(r.may_not_wait);
+		pthread_mutex_unlock(&r.lock);
+		rig_close(&r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_dma_after_a_stop_returns),
 		cmocka_unit_test(destroy_waits_for_a_running_command),
 		cmocka_unit_test(registers_answer_while_commands_run),
+		cmocka_unit_test(stalled_transfers_hold_up_nobody),
 	};
 
 	return cmocka_run_group_tests_name("nvme_threads", tests, NULL, NULL);
