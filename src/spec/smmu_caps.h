@@ -24,6 +24,7 @@
 #define SMMU_IDR0_TTENDIAN GENMASK64(22, 21)
 #define SMMU_TTENDIAN_LITTLE 2
 #define SMMU_IDR0_STALL_MODEL GENMASK64(25, 24)
+#define SMMU_STALL_MODEL_BOTH 0 /* stalls, where it is asked to */
 #define SMMU_STALL_MODEL_NONE 1
 #define SMMU_IDR0_TERM_MODEL BIT64(26) /* terminated transactions abort always */
 #define SMMU_IDR0_ST_LEVEL GENMASK64(28, 27)
@@ -45,6 +46,7 @@
 #define SMMU_IDR5_GRAN4K BIT64(4)
 #define SMMU_IDR5_GRAN16K BIT64(5)
 #define SMMU_IDR5_GRAN64K BIT64(6)
+#define SMMU_IDR5_STALL_MAX GENMASK64(31, 16)
 
 #define SMMU_AIDR_MINOR GENMASK64(3, 0)
 

@@ -490,7 +490,7 @@ static void faults_do_not_flood_the_log(void **state)
 /* Numbers of the specification's own: what a driver must find to offer a vIOMMU to guests. */
 static void identification(void **state)
 {
-	struct smmu_hw_idr id = smmu_hw_idr();
+	struct smmu_hw_idr id = smmu_hw_idr(false);
 
 	/* S2P S1P TTF=2 COHACC HTTU=2 ATS NS1ATS ASID16 VMID16 CD2L LE no stalls, aborts, 2 levels
 	 */
@@ -503,6 +503,10 @@ static void identification(void **state)
 	assert_int_equal(id.idr[3], 1 << 2 | 1 << 4 | 1 << 8 | 1 << 10 | 2 << 11);
 	assert_int_equal(id.idr[5], 5 | 7 << 4);
 	assert_int_equal(id.aidr, 1);
+	/* a unit with stalls: STALL_MODEL = 0, and 256 of them; else the same */
+	assert_int_equal(smmu_hw_idr(true).idr[0], id.idr[0] & ~(3U << 24));
+	assert_int_equal(smmu_hw_idr(true).idr[5], id.idr[5] | 256U << 16);
+	assert_int_equal(smmu_hw_idr(true).idr[1], id.idr[1]);
 }
 
 static void refused_memory_at_creation(void **state)

@@ -31,6 +31,8 @@ int smmu_hw_create(const struct smmu_hw_setup *config, struct smmu_hw **out)
 	hw->config = *config;
 	rwlock_init(&hw->dma_lock);
 	mutex_init(&hw->cache_lock);
+	mutex_init(&hw->stall_lock);
+	pthread_cond_init(&hw->resumed, NULL);
 	*out = hw;
 	return 0;
 }
@@ -47,17 +49,21 @@ void smmu_hw_destroy(struct smmu_hw *hw)
 	iotlb_destroy(hw->tlb);
 	rwlock_fini(&hw->dma_lock);
 	mutex_fini(&hw->cache_lock);
+	pthread_cond_destroy(&hw->resumed);
+	mutex_fini(&hw->stall_lock);
 	free(hw);
 }
 
 /*
  * SMMUv3.1 with what later ones brought for guests: ranges (RIL), page sizes that may change
- * in place (BBML), S2FWB, without which Linux gives no vIOMMU. Not there: stalls, page requests
- * in a queue (endpoints hand them to the driver part), split-stage ATS, 52-bit addresses,
- * small tables, EL2 streams.
+ * in place (BBML), S2FWB, without which Linux gives no vIOMMU. Not there: page requests in a
+ * queue (endpoints hand them to the driver part), split-stage ATS, 52-bit addresses, small
+ * tables, EL2 streams.
  */
-struct smmu_hw_idr smmu_hw_idr(void)
+struct smmu_hw_idr smmu_hw_idr(bool stalls)
 {
+	uint32_t model = stalls ? SMMU_STALL_MODEL_BOTH : SMMU_STALL_MODEL_NONE;
+
 	return (struct smmu_hw_idr){
 		.idr = {
 			[0] = SMMU_IDR0_S2P | SMMU_IDR0_S1P |
@@ -66,7 +72,7 @@ struct smmu_hw_idr smmu_hw_idr(void)
 			      SMMU_IDR0_ATS | SMMU_IDR0_NS1ATS | SMMU_IDR0_ASID16 |
 			      SMMU_IDR0_VMID16 | SMMU_IDR0_CD2L |
 			      FIELD_PREP(SMMU_IDR0_TTENDIAN, SMMU_TTENDIAN_LITTLE) |
-			      FIELD_PREP(SMMU_IDR0_STALL_MODEL, SMMU_STALL_MODEL_NONE) |
+			      FIELD_PREP(SMMU_IDR0_STALL_MODEL, model) |
 			      SMMU_IDR0_TERM_MODEL |
 			      FIELD_PREP(SMMU_IDR0_ST_LEVEL, SMMU_ST_LEVEL_2),
 			[1] = FIELD_PREP(SMMU_IDR1_SIDSIZE, SMMU_SID_BITS) |
@@ -76,7 +82,8 @@ struct smmu_hw_idr smmu_hw_idr(void)
 			[3] = SMMU_IDR3_HAD | SMMU_IDR3_XNX | SMMU_IDR3_FWB | SMMU_IDR3_RIL |
 			      FIELD_PREP(SMMU_IDR3_BBML, 2),
 			[5] = FIELD_PREP(SMMU_IDR5_OAS, SMMU_OAS_48_BIT) | SMMU_IDR5_GRAN4K |
-			      SMMU_IDR5_GRAN16K | SMMU_IDR5_GRAN64K,
+			      SMMU_IDR5_GRAN16K | SMMU_IDR5_GRAN64K |
+			      FIELD_PREP(SMMU_IDR5_STALL_MAX, stalls ? SMMU_HW_STALL_MAX : 0),
 		},
 		.aidr = FIELD_PREP(SMMU_AIDR_MINOR, 1),
 	};
@@ -96,11 +103,13 @@ int smmu_hw_set_ste(struct smmu_hw *hw, nst_rid sid, const struct smmu_hw_ste *s
 
 	if (ste && ste->config == SMMU_HW_NESTED && ste->map.dirty)
 		return -EINVAL;
+	if (ste && ste->map.stalls && !hw->config.stalls)
+		return -EINVAL;
 	rwlock_write(&hw->dma_lock);
 	stream = ste ? make_stream(hw, sid) : hw->streams[sid];
 	if (stream) {
 		stream->ste = ste ? *ste : abort_ste;
-		stream->s1 = smmu_decode_s1(stream->ste.s1);
+		stream->s1 = smmu_decode_s1(stream->ste.s1, hw->config.stalls);
 		smmu_forget_cds(stream);
 	}
 	rwlock_write_end(&hw->dma_lock);
@@ -164,7 +173,7 @@ int smmu_hw_set_ssid(struct smmu_hw *hw, nst_rid sid, uint32_t ssid, const struc
 	struct smmu_stream *stream;
 	int ret = 0;
 
-	if (map && ssid >> SMMU_SSID_BITS)
+	if (map && (ssid >> SMMU_SSID_BITS || (map->stalls && !hw->config.stalls)))
 		return -EINVAL;
 	rwlock_write(&hw->dma_lock);
 	stream = map ? make_stream(hw, sid) : hw->streams[sid];
@@ -227,6 +236,7 @@ const struct mem_range *smmu_find_ipa(const struct smmu_hw_map *map, uint64_t ip
 		return r;
 	*fault = (struct smmu_fault){
 		.type = r ? SMMU_F_PERMISSION : SMMU_F_TRANSLATION,
+		.may_stall = map->stalls,
 		.s2 = true,
 		.cls = cls,
 		.ipa = ipa,
@@ -244,8 +254,12 @@ static bool translate_flat(const struct smmu_hw_map *map, const struct smmu_acce
 	if (!stage1 && a->address >> SMMU_OUTPUT_BITS)
 		return refuse(fault, SMMU_F_ADDR_SIZE);
 	r = smmu_find_ipa(map, a->address, a->write, SMMU_CLASS_IN, fault);
+	if (!r && stage1) {
+		fault->s2 = false;
+		fault->ipa = 0;
+	}
 	if (!r)
-		return stage1 ? refuse(fault, fault->type) : false;
+		return false;
 	if (track && a->write && !a->peek)
 		dirty_map_mark(map->dirty, a->address);
 	t->host = smmu_host_of(r, a->address);
@@ -475,7 +489,7 @@ int smmu_hw_dma(struct smmu_hw *hw, nst_rid sid, const struct endpoint_dma_reque
 
 		atomic_fetch_add_explicit(req->write ? &hw->dma_write_bytes : &hw->dma_read_bytes,
 					  done, memory_order_relaxed);
-		if (!done)
+		if (!done && !smmu_stall(hw, &a, &fault))
 			break;
 		buf += done;
 		a.address += done;

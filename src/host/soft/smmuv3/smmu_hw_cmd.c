@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * Commands that invalidate: exactly what SMMUv3 IHI0070G.b s4.3 Configuration structure
+ * Commands. Those that invalidate do exactly what SMMUv3 IHI0070G.b s4.3 Configuration structure
  * invalidation and s4.4 TLB invalidation require, and nothing more, so that a guest that
  * asks for too little is seen. Decoding changes nothing; only then dma_lock is taken.
  */
@@ -221,6 +221,20 @@ static int run_atc_inv(struct smmu_hw *hw, const uint64_t qw[2])
 	return 0;
 }
 
+/* Without stalls these are CERROR_ILL. CMD_RESUME's Ab says nothing in a unit that always aborts.
+ */
+static int run_stall_command(struct smmu_hw *hw, enum smmu_opcode op, const uint64_t qw[2])
+{
+	if (!hw->config.stalls)
+		return -EINVAL;
+	if (op == SMMU_CMD_STALL_TERM)
+		smmu_stall_term(hw, FIELD_GET(SMMU_STALL_TERM_0_SID, qw[0]));
+	else
+		smmu_resume(hw, FIELD_GET(SMMU_RESUME_0_SID, qw[0]),
+			    FIELD_GET(SMMU_RESUME_1_STAG, qw[1]), qw[0] & SMMU_RESUME_0_AC);
+	return 0;
+}
+
 int smmu_hw_command(struct smmu_hw *hw, struct sanitizer_object of, const struct smmu_cmd *cmd)
 {
 	const uint64_t qw[2] = { le64_get(cmd->qw[0]), le64_get(cmd->qw[1]) };
@@ -249,6 +263,9 @@ int smmu_hw_command(struct smmu_hw *hw, struct sanitizer_object of, const struct
 		return 0;
 	case SMMU_CMD_ATC_INV:
 		return run_atc_inv(hw, qw);
+	case SMMU_CMD_RESUME:
+	case SMMU_CMD_STALL_TERM:
+		return run_stall_command(hw, op, qw);
 	}
 	return -EINVAL;
 }

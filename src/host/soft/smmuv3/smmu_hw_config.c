@@ -12,17 +12,18 @@
 
 enum { L2_4K_LG2 = 6, L2_64K_LG2 = 10 }; /* descriptors of a second-level table */
 
-struct smmu_s1_config smmu_decode_s1(const uint64_t ste[2])
+struct smmu_s1_config smmu_decode_s1(const uint64_t ste[2], bool stalls)
 {
 	struct smmu_s1_config s1 = {
 		.context_ptr = ste[0] & SMMU_STE_0_S1CONTEXTPTR,
 		.cd_max = FIELD_GET(SMMU_STE_0_S1CDMAX, ste[0]),
 		.fmt = FIELD_GET(SMMU_STE_0_S1FMT, ste[0]),
 		.dss = FIELD_GET(SMMU_STE_1_S1DSS, ste[1]),
+		.stalld = ste[1] & SMMU_STE_1_S1STALLD,
 	};
 
 	/* s3.4.3: an address that no IPA can be is C_BAD_STE, so that the guest hears of it */
-	s1.legal = s1.cd_max <= SMMU_SSID_BITS && !(ste[1] & SMMU_STE_1_S1STALLD) &&
+	s1.legal = s1.cd_max <= SMMU_SSID_BITS && (stalls || !s1.stalld) &&
 		   !(s1.context_ptr >> SMMU_OUTPUT_BITS);
 	return s1;
 }
@@ -51,7 +52,7 @@ static bool half_is_legal(const struct smmu_half *half, uint64_t too_high)
 				  half->granule_lg2 && !(half->ttb & too_high));
 }
 
-void smmu_decode_cd(const struct smmu_cd *cd, struct smmu_context *c)
+void smmu_decode_cd(const struct smmu_cd *cd, bool stalls, struct smmu_context *c)
 {
 	const uint64_t w0 = le64_get(cd->qw[0]), w1 = le64_get(cd->qw[1]), w2 = le64_get(cd->qw[2]);
 
@@ -80,10 +81,11 @@ void smmu_decode_cd(const struct smmu_cd *cd, struct smmu_context *c)
 		.affd = w0 & SMMU_CD_0_AFFD,
 		.pan = w0 & SMMU_CD_0_PAN,
 		.record = w0 & SMMU_CD_0_R,
+		.stall = w0 & SMMU_CD_0_S,
 		.words = { w0, w1, w2 },
 	};
 	c->legal = (w0 & SMMU_CD_0_V) && (w0 & SMMU_CD_0_AA64) && (w0 & SMMU_CD_0_A) &&
-		   !(w0 & SMMU_CD_0_S) && half_is_legal(&c->halves[0], c->too_high) &&
+		   (stalls || !c->stall) && half_is_legal(&c->halves[0], c->too_high) &&
 		   half_is_legal(&c->halves[1], c->too_high);
 	if ((w0 & SMMU_CD_0_ENDI) && !(c->halves[0].disabled && c->halves[1].disabled))
 		c->legal = false;
@@ -187,7 +189,7 @@ bool smmu_get_context(struct smmu_hw *hw, struct smmu_stream *stream, const stru
 		if (!find_cd(hw, stream, a, &ipa, cached, fault) ||
 		    !fetch(&stream->ste.map, ipa, cd.qw, ARRAY_SIZE(cd.qw), fault))
 			return false;
-		smmu_decode_cd(&cd, context);
+		smmu_decode_cd(&cd, hw->config.stalls && !stream->s1.stalld, context);
 		if (!a->peek) {
 			mutex_lock(&hw->cache_lock);
 			*slot = (struct smmu_cd_slot){ true, ssid, *context };

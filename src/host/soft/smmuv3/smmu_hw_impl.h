@@ -7,6 +7,7 @@
  *	smmu_hw_walk.c	 nested translation: TLB, walks, the sanitizer
  *	smmu_hw_cmd.c	 commands: what they remove from the caches
  *	smmu_hw_event.c	 event records
+ *	smmu_hw_stall.c	 transactions that wait for software
  */
 #ifndef HOST_SOFT_SMMU_HW_IMPL_H
 #define HOST_SOFT_SMMU_HW_IMPL_H
@@ -24,6 +25,7 @@ enum {
 	SMMU_OUTPUT_BITS = 48, /* of IPAs */
 	SMMU_CD_SLOTS_LG2 = 6, /* per stream */
 	SMMU_L1CD_SLOTS_LG2 = 3,
+	SMMU_STREAM_STALL_MAX = 64, /* of SMMU_HW_STALL_MAX: others can stall, too */
 };
 
 /* One access of a device, of bytes of one page. */
@@ -40,6 +42,7 @@ struct smmu_access {
 struct smmu_fault {
 	enum smmu_event_type type; /* SMMU_EVENT_NONE: it is not */
 	bool silent;		   /* no event for it */
+	bool may_stall;		   /* CD.S or STE.S2S */
 	bool s2;
 	enum smmu_event_class cls;
 	bool tt_write; /* F_PERMISSION with CLASS = TT: by an update of a descriptor */
@@ -66,7 +69,7 @@ struct smmu_context {
 	struct smmu_half halves[2];
 	uint64_t too_high; /* address bits that stage 1 may not put out */
 	uint16_t asid;
-	bool aset, ha, hd, affd, pan, record;
+	bool aset, ha, hd, affd, pan, record, stall;
 	uint64_t words[3]; /* of which all this was made */
 };
 
@@ -87,6 +90,7 @@ struct smmu_s1_config {
 	bool legal; /* else C_BAD_STE */
 	uint64_t context_ptr;
 	unsigned int cd_max, fmt, dss;
+	bool stalld;
 };
 
 struct smmu_ssid_map {
@@ -105,6 +109,18 @@ struct smmu_stream {
 	struct smmu_l1cd_slot l1cds[1 << SMMU_L1CD_SLOTS_LG2];
 };
 
+/* A transaction that waits; in the waiting thread, protected by stall_lock. */
+struct smmu_wait {
+	bool over, retry;
+};
+
+/* What a STAG stands for. */
+struct smmu_stalled {
+	bool taken;
+	nst_rid sid;
+	struct smmu_wait *wait; /* NULL: terminated, but not answered */
+};
+
 struct smmu_hw {
 	struct smmu_hw_setup config;
 	/* protects streams and what they point to, and the memory behind every translation */
@@ -117,6 +133,11 @@ struct smmu_hw {
 	atomic_uint_fast64_t dma_read_bytes, dma_write_bytes, hits, misses, s1_walks;
 	/* test hook: 1 + the write count after which one invalidation is lost; 0 = none */
 	atomic_uint_fast64_t drop_after;
+	/* a leaf: the rest; taken under locks of endpoints */
+	struct mutex stall_lock;
+	pthread_cond_t resumed;
+	struct smmu_stalled stalled[SMMU_HW_STALL_MAX] GUARDED_BY(stall_lock); /* by STAG */
+	uint64_t no_stalls[(1 << SMMU_SID_BITS) / 64] GUARDED_BY(stall_lock);  /* streams */
 };
 
 /*
@@ -170,8 +191,9 @@ unsigned int smmu_contiguous_lg2(const struct mem_range *r, uint64_t address,
 				 unsigned int most_lg2);
 
 /* --- smmu_hw_config.c */
-struct smmu_s1_config smmu_decode_s1(const uint64_t ste[2]);
-void smmu_decode_cd(const struct smmu_cd *cd, struct smmu_context *context);
+/* @stalls: the unit has them; of a CD: and its entry lets it. */
+struct smmu_s1_config smmu_decode_s1(const uint64_t ste[2], bool stalls);
+void smmu_decode_cd(const struct smmu_cd *cd, bool stalls, struct smmu_context *context);
 /*
  * The context that @a is translated with; false and *@fault if there is none. *@cached: it,
  * or the way to it, comes from a cache.
@@ -191,5 +213,15 @@ bool smmu_translate_nested(struct smmu_hw *hw, struct smmu_stream *stream,
 
 /* --- smmu_hw_event.c */
 struct smmu_event smmu_make_event(const struct smmu_access *a, const struct smmu_fault *fault);
+
+/* --- smmu_hw_stall.c */
+/*
+ * @fault was met: stall if it may, and wait. True: @a is to be retried, *@fault is forgotten;
+ * false: it is terminated by @fault, which is silent now if its event has been given out.
+ */
+bool smmu_stall(struct smmu_hw *hw, const struct smmu_access *a, struct smmu_fault *fault);
+/* CMD_RESUME and CMD_STALL_TERM. */
+void smmu_resume(struct smmu_hw *hw, uint64_t sid, unsigned int stag, bool retry);
+void smmu_stall_term(struct smmu_hw *hw, uint64_t sid);
 
 #endif

@@ -164,6 +164,19 @@ static struct arm_s1_position start_of_walk(struct smmu_hw *hw, uint16_t vmid,
 	return top;
 }
 
+/* SMMUv3 IHI0070G.b s5.5 Fault configuration: CD.R counts only where nothing stalls. */
+static bool refuse_stage1(const struct smmu_context *c, enum smmu_event_type type,
+			  struct smmu_fault *fault)
+{
+	*fault = (struct smmu_fault){
+		.type = type,
+		.silent = !c->record && !c->stall,
+		.may_stall = c->stall,
+		.cls = SMMU_CLASS_IN,
+	};
+	return false;
+}
+
 /* Stage 1, then the page it names through stage 2. */
 static bool walk(const struct smmu_hw_map *map, const struct smmu_context *c,
 		 struct arm_s1_position pos, const struct arm_s1_request *req,
@@ -177,6 +190,7 @@ static bool walk(const struct smmu_hw_map *map, const struct smmu_context *c,
 	if (type == SMMU_F_WALK_EABT) {
 		*fault = (struct smmu_fault){
 			.type = leaf->update ? SMMU_F_PERMISSION : ctx.refused,
+			.may_stall = map->stalls,
 			.s2 = true,
 			.cls = SMMU_CLASS_TT,
 			.tt_write = leaf->update,
@@ -184,12 +198,8 @@ static bool walk(const struct smmu_hw_map *map, const struct smmu_context *c,
 		};
 		return false;
 	}
-	if (type) {
-		*fault = (struct smmu_fault){ .type = type,
-					      .cls = SMMU_CLASS_IN,
-					      .silent = !c->record };
-		return false;
-	}
+	if (type)
+		return refuse_stage1(c, type, fault);
 	ipa = leaf->address | (req->offset & (BIT64(leaf->page_lg2) - 1));
 	r = smmu_find_ipa(map, ipa, req->write, SMMU_CLASS_IN, fault);
 	if (!r)
@@ -229,10 +239,7 @@ static void fill(struct smmu_hw *hw, uint16_t vmid, const struct smmu_context *c
 
 static bool out_of_range(const struct smmu_context *c, struct smmu_fault *fault)
 {
-	*fault = (struct smmu_fault){ .type = SMMU_F_TRANSLATION,
-				      .cls = SMMU_CLASS_IN,
-				      .silent = !c->record };
-	return false;
+	return refuse_stage1(c, SMMU_F_TRANSLATION, fault);
 }
 
 static bool translate(struct smmu_hw *hw, struct smmu_stream *stream, const struct smmu_access *a,

@@ -64,12 +64,12 @@ static struct soft_smmuv3 *smmuv3_of(const struct soft_device *dev)
 
 static bool smmuv3_has_dirty_tracking(const struct soft_device *dev)
 {
-	return FIELD_GET(SMMU_IDR0_HTTU, smmu_hw_idr().idr[0]) == SMMU_HTTU_ACCESS_DIRTY;
+	return FIELD_GET(SMMU_IDR0_HTTU, smmu_hw_idr(false).idr[0]) == SMMU_HTTU_ACCESS_DIRTY;
 }
 
 static void smmuv3_hw_info(struct soft_iommu *iommu, union soft_hw_info *info)
 {
-	struct smmu_hw_idr idr = smmu_hw_idr();
+	struct smmu_hw_idr idr = smmu_hw_idr(false);
 
 	info->smmuv3 = (struct iommu_hw_info_arm_smmuv3){ .iidr = idr.iidr, .aidr = idr.aidr };
 	for (unsigned int i = 0; i < ARRAY_SIZE(idr.idr); i++)
