@@ -37,6 +37,10 @@ enum nst_soft_iommu {
  *	nothing, or the address was unmapped, and since when.
  * @quirks: where Linux 7.2 contradicts what its own header promises, do as the kernel does
  *	(docs/host.md lists where), not as the header says.
+ * @stalls: SMMUv3 only. Its devices can stall (IDR0.STALL_MODEL = 0): a faulting access waits
+ *	until it is answered through the fault queue of what the device is attached to. Linux
+ *	lets no PCI device do that without a quirk of its own. Not on a @synchronous host: a
+ *	fault there that could stall terminates its access at once.
  * @synchronous: devices work inside the register write that started them, not on
  *	a thread: for tests that must not depend on time.
  */
@@ -45,6 +49,7 @@ struct nst_soft_config {
 	enum nst_soft_iommu iommu;
 	bool check;
 	bool quirks;
+	bool stalls;
 	bool synchronous;
 };
 
@@ -63,7 +68,8 @@ struct nst_soft_stats {
 	uint64_t dma_while_blocked;  /* of the faults: the device was attached to nothing */
 };
 
-/** nst_host_soft_create() - Errors: -ENOMEM, -EINVAL no such IOMMU. Thread: any. */
+/** nst_host_soft_create() - Errors: -ENOMEM, -EINVAL (no such IOMMU, or one without @stalls).
+ * Thread: any. */
 NST_MUST_CHECK NST_API int nst_host_soft_create(const struct nst_soft_config *config,
 						struct nst_host **out);
 

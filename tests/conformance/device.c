@@ -15,7 +15,7 @@
 
 struct test_device {
 	struct endpoint ep;
-	_Atomic uint64_t scratch, iova, value, go, status, runs;
+	_Atomic uint64_t scratch, iova, value, go, status, runs, done;
 	_Atomic uint32_t pasid;
 };
 
@@ -39,6 +39,9 @@ static uint64_t bar_read(struct endpoint *ep, unsigned int bar, uint64_t offset,
 		break;
 	case REG_RUNS:
 		word = atomic_load(&d->runs);
+		break;
+	case REG_DONE:
+		word = atomic_load(&d->done);
 		break;
 	default:
 		return 0;
@@ -98,6 +101,7 @@ static void run(struct endpoint *ep)
 		return;
 	atomic_store(&d->status, (uint64_t)(int64_t)endpoint_dma(ep, &req));
 	atomic_store(&d->value, value);
+	atomic_fetch_add(&d->done, 1);
 }
 
 static void reset(struct endpoint *ep)

@@ -162,6 +162,7 @@ enum device_reg {
 	REG_STATUS = 0x30, /* result of the last: 0 or a negative errno */
 	REG_RAISE = 0x38,  /* raise this vector */
 	REG_RUNS = 0x40,   /* RO: how often run() has run */
+	REG_DONE = 0x48,   /* RO: how many accesses it has ended */
 };
 #define DEVICE_MAGIC 0x6e6573746f72ULL
 

@@ -338,6 +338,8 @@ static int create_iommu(struct soft_host *host, const struct nst_soft_config *co
 
 	if ((unsigned int)config->iommu >= NST_SOFT_NUM_IOMMUS)
 		return -EINVAL;
+	if (config->stalls && config->iommu != NST_SOFT_SMMUV3)
+		return -EINVAL;
 	return create[config->iommu](config, host, &host->iommu);
 }
 

@@ -128,11 +128,14 @@ struct soft_iommu_ops {
 	 * @flush. Between them nothing of this table may be called. */
 	void (*map_begin)(struct soft_iommu *iommu);
 	void (*map_end)(struct soft_iommu *iommu, bool flush);
-	/* As endpoint_bus_ops.dma. No lock of the host is held, or the device's. */
+	/* As endpoint_bus_ops.dma. No lock of the host is held but, in a register access, the
+	 * device's. */
 	int (*dma)(struct soft_device *dev, const struct endpoint_dma_request *req);
 	/* As endpoint_bus_ops.translate. */
 	int (*translate)(struct soft_device *dev, const struct endpoint_ats_request *req,
 			 struct endpoint_ats_reply *reply);
+	/* As endpoint_bus_ops.may_wait. Optional: no DMA waits. */
+	void (*may_stall)(struct soft_device *dev, bool may);
 	void (*get_stats)(struct soft_iommu *iommu, struct nst_soft_stats *stats);
 	void (*drop_invalidation)(struct soft_iommu *iommu, uint64_t after_dma_write_bytes);
 };

@@ -6,7 +6,8 @@
  *
  * A plain domain is stage 1 (tagged with an ASID), a nesting parent stage 2 (with a VMID,
  * which every vIOMMU on it shares). They get their tag when they are made and keep it, so
- * nothing has to be flushed when a device leaves: only when the tag is given back.
+ * nothing has to be flushed when a device leaves: only when the tag is given back. What the
+ * unit reports is in smmuv3_event.c.
  *
  * What a device is called in events is fixed when a nested HWPT is attached: a vDEVICE
  * that changes later is seen at the next attach of another HWPT.
@@ -14,12 +15,9 @@
  * Order of checks and error codes: Linux 7.2
  * drivers/iommu/arm/arm-smmu-v3/{arm-smmu-v3,arm-smmu-v3-iommufd}.c.
  */
-#include "host/soft/soft.h"
+#include "host/soft/smmuv3/smmuv3.h"
+
 #include "host/soft/hwpt.h"
-#include "host/soft/attach.h"
-#include "host/soft/vfio/device.h"
-#include "host/soft/smmuv3/smmu_hw.h"
-#include "host/soft/tag_pool.h"
 #include "host/soft/viommu.h"
 #include "spec/smmu_caps.h"
 #include "spec/smmu_tables.h"
@@ -28,48 +26,22 @@
 
 #define STAGE_1_LAST ((1ULL << 48) - 1)
 #define STAGE_2_LAST ((1ULL << 48) - 1)
-#define NUM_SIDS 65536
 #define COMMAND_BATCH 63
 #define QUIRK_MAX_COMMANDS (4U << 20 >> 4) /* what the kernel can allocate in one piece */
 #define FIRST_TAG 1 /* 0 is the driver's own: bypass, and PASIDs of the kernel */
-
-/* As whom the guest knows a device whose stage 1 is the guest's. */
-struct vmaster {
-	struct soft_viommu *viommu; /* NULL: not the guest's. Held by what is attached */
-	uint32_t vsid;
-};
-
-struct soft_smmuv3 {
-	struct soft_iommu iommu;
-	struct smmu_hw *hw;
-	struct tag_pool vmids, asids;
-	struct vmaster vmasters[NUM_SIDS]; /* by soft_host.fault_lock */
-	/* streams whose devices may keep translations of their own */
-	struct mutex ats_lock; /* a leaf */
-	unsigned int num_ats GUARDED_BY(ats_lock);
-	uint64_t ats[NUM_SIDS / 64] GUARDED_BY(ats_lock);
-};
-
-static struct soft_smmuv3 *to_smmuv3(const struct soft_iommu *iommu)
-{
-	return container_of(iommu, struct soft_smmuv3, iommu);
-}
-
-static struct soft_smmuv3 *smmuv3_of(const struct soft_device *dev)
-{
-	return to_smmuv3(dev->host->iommu);
-}
 
 /* --- what the unit can do ------------------------------------------------------------- */
 
 static bool smmuv3_has_dirty_tracking(const struct soft_device *dev)
 {
-	return FIELD_GET(SMMU_IDR0_HTTU, smmu_hw_idr(false).idr[0]) == SMMU_HTTU_ACCESS_DIRTY;
+	struct smmu_hw_idr idr = smmu_hw_idr(smmuv3_of(dev)->stalls);
+
+	return FIELD_GET(SMMU_IDR0_HTTU, idr.idr[0]) == SMMU_HTTU_ACCESS_DIRTY;
 }
 
 static void smmuv3_hw_info(struct soft_iommu *iommu, union soft_hw_info *info)
 {
-	struct smmu_hw_idr idr = smmu_hw_idr(false);
+	struct smmu_hw_idr idr = smmu_hw_idr(to_smmuv3(iommu)->stalls);
 
 	info->smmuv3 = (struct iommu_hw_info_arm_smmuv3){ .iidr = idr.iidr, .aidr = idr.aidr };
 	for (unsigned int i = 0; i < ARRAY_SIZE(idr.idr); i++)
@@ -95,8 +67,7 @@ static int smmuv3_paging_init(const struct soft_device *dev, uint32_t flags,
 	return 0;
 }
 
-/* Commands of the driver's own are always legal. */
-static void issue(struct soft_smmuv3 *smmu, struct smmu_cmd cmd)
+void smmuv3_issue(struct soft_smmuv3 *smmu, struct smmu_cmd cmd)
 {
 	if (smmu_hw_command(smmu->hw, (struct sanitizer_object){ 0 }, &cmd))
 		log_error(smmu->iommu.log, "soft: the unit refuses a command of its driver");
@@ -116,7 +87,7 @@ static void smmuv3_paging_fini(struct soft_iommu *iommu, struct soft_hwpt_paging
 		tag_pool_put(&smmu->asids, paging->hwpt.tag);
 		return;
 	}
-	issue(smmu, make_tlbi(SMMU_CMD_TLBI_S12_VMALL, paging->hwpt.tag));
+	smmuv3_issue(smmu, make_tlbi(SMMU_CMD_TLBI_S12_VMALL, paging->hwpt.tag));
 	tag_pool_put(&smmu->vmids, paging->hwpt.tag);
 }
 
@@ -187,7 +158,7 @@ static bool ssids_in_use(const struct soft_bound *bound)
 	return false;
 }
 
-/* What @hwpt leads to. */
+/* What @hwpt leads to. Of devices that can stall the driver lets every domain stall. */
 static struct smmu_hw_map make_map(struct soft_hwpt *hwpt)
 {
 	struct soft_hwpt_paging *paging = soft_hwpt_to_paging(hwpt);
@@ -196,6 +167,7 @@ static struct smmu_hw_map make_map(struct soft_hwpt *hwpt)
 		.domain = soft_hwpt_name(hwpt),
 		.s2 = &paging->ioas->areas,
 		.dirty = paging->dirty_tracking ? &paging->dirty : NULL,
+		.stalls = to_smmuv3(paging->iommu)->stalls,
 	};
 }
 
@@ -489,54 +461,6 @@ static const struct soft_viommu_ops *smmuv3_viommu_ops(const struct soft_device 
 	return type == IOMMU_VIOMMU_TYPE_ARM_SMMUV3 ? &vsmmu_ops : NULL;
 }
 
-/* --- events --------------------------------------------------------------------------- */
-
-static bool is_of_stage_1(const struct smmu_event *event)
-{
-	switch (FIELD_GET(SMMU_EVENT_0_TYPE, le64_get(event->qw[0]))) {
-	case SMMU_C_BAD_STE:
-	case SMMU_F_STREAM_DISABLED:
-	case SMMU_C_BAD_SUBSTREAMID:
-	case SMMU_C_BAD_CD:
-	case SMMU_F_TRANSLATION:
-	case SMMU_F_ADDR_SIZE:
-	case SMMU_F_ACCESS:
-	case SMMU_F_PERMISSION:
-		return !(le64_get(event->qw[1]) & (SMMU_EVENT_1_S2 | SMMU_EVENT_1_STALL));
-	default:
-		return false;
-	}
-}
-
-/* What is not for a guest, or has no queue to go to, the unit has logged. */
-static void on_event(void *opaque, nst_rid sid, const struct smmu_event *event)
-{
-	struct soft_smmuv3 *smmu = opaque;
-	struct mutex *lock = &smmu->iommu.host->fault_lock;
-	struct smmu_event virt = *event;
-	const struct vmaster *vmaster = &smmu->vmasters[sid];
-
-	if (!is_of_stage_1(event))
-		return;
-	mutex_lock(lock);
-	virt.qw[0] = le64_make((le64_get(event->qw[0]) & ~SMMU_EVENT_0_SID) |
-			       FIELD_PREP(SMMU_EVENT_0_SID, vmaster->vsid));
-	if (vmaster->viommu &&
-	    soft_viommu_report_event(vmaster->viommu, IOMMU_VEVENTQ_TYPE_ARM_SMMUV3, &virt,
-				     sizeof(virt)))
-		log_debug(smmu->iommu.log, "soft: no vEVENTQ for an event of device %04x", sid);
-	mutex_unlock(lock);
-}
-
-static void on_ats_invalidate(void *opaque, nst_rid sid, uint32_t pasid, bool global, nst_iova iova,
-			      nst_iova last)
-{
-	struct soft_smmuv3 *smmu = opaque;
-
-	soft_ats_invalidate(smmu->iommu.host, sid, global ? ENDPOINT_EVERY_PASID : pasid, iova.v,
-			    last.v);
-}
-
 /* --- the unit ------------------------------------------------------------------------- */
 
 static void smmuv3_map_begin(struct soft_iommu *iommu)
@@ -560,6 +484,11 @@ static int smmuv3_translate(struct soft_device *dev, const struct endpoint_ats_r
 			    struct endpoint_ats_reply *reply)
 {
 	return smmu_hw_translate(smmuv3_of(dev)->hw, dev->rid, req, reply);
+}
+
+static void smmuv3_may_stall(struct soft_device *dev, bool may)
+{
+	smmu_hw_may_stall(smmuv3_of(dev)->hw, dev->rid, may);
 }
 
 static void smmuv3_get_stats(struct soft_iommu *iommu, struct nst_soft_stats *stats)
@@ -595,6 +524,7 @@ static const struct soft_iommu_ops smmuv3_ops = {
 	.paging_fini = smmuv3_paging_fini,
 	.check_map = smmuv3_check_map,
 	.viommu_ops = smmuv3_viommu_ops,
+	.user_pasid_table = true,
 	.attach = smmuv3_attach,
 	.detach = smmuv3_detach,
 	.forget = smmuv3_forget,
@@ -603,6 +533,7 @@ static const struct soft_iommu_ops smmuv3_ops = {
 	.map_end = smmuv3_map_end,
 	.dma = smmuv3_dma,
 	.translate = smmuv3_translate,
+	.may_stall = smmuv3_may_stall,
 	.get_stats = smmuv3_get_stats,
 	.drop_invalidation = smmuv3_drop_invalidation,
 };
@@ -610,13 +541,12 @@ static const struct soft_iommu_ops smmuv3_ops = {
 int soft_smmuv3_create(const struct nst_soft_config *config, struct soft_host *host,
 		       struct soft_iommu **out)
 {
-	static const struct smmu_hw_ops hw_ops = { .event = on_event,
-						   .ats_invalidate = on_ats_invalidate };
 	struct soft_smmuv3 *smmu = alloc_object(struct soft_smmuv3);
 	struct smmu_hw_setup hw = { .log = config->log,
 				    .check = config->check,
+				    .stalls = config->stalls,
 				    .sanitizer = host->sanitizer,
-				    .ops = &hw_ops,
+				    .ops = &smmuv3_hw_ops,
 				    .opaque = smmu };
 	int err;
 
@@ -630,6 +560,7 @@ int soft_smmuv3_create(const struct nst_soft_config *config, struct soft_host *h
 	smmu->iommu.ops = &smmuv3_ops;
 	smmu->iommu.log = config->log;
 	smmu->iommu.host = host;
+	smmu->stalls = config->stalls;
 	tag_pool_init(&smmu->vmids, FIRST_TAG);
 	tag_pool_init(&smmu->asids, FIRST_TAG);
 	mutex_init(&smmu->ats_lock);

@@ -110,9 +110,18 @@ void soft_ats_invalidate(struct soft_host *host, nst_rid rid, uint32_t pasid, ui
 		ep->ops->ats_invalidate(ep, pasid, (nst_iova){ iova }, (nst_iova){ last });
 }
 
+static void bus_may_wait(struct endpoint_bus *bus, bool may)
+{
+	struct soft_device *dev = to_device(bus);
+
+	if (dev->host->iommu->ops->may_stall)
+		dev->host->iommu->ops->may_stall(dev, may);
+}
+
 static const struct endpoint_bus_ops bus_ops = {
 	.dma = bus_dma,
 	.translate = bus_translate,
+	.may_wait = bus_may_wait,
 	.page_request = bus_page_request,
 	.interrupt = bus_interrupt,
 	.kick = bus_kick,
@@ -272,6 +281,8 @@ int soft_device_create(struct soft_host *host, struct endpoint *ep, struct soft_
 
 void soft_device_destroy(struct soft_device *dev)
 {
+	if (dev->worker.started)
+		bus_may_wait(&dev->bus, false);
 	soft_worker_fini(&dev->worker);
 	mutex_lock(&dev->lock);
 	soft_migration_reset(dev);
@@ -302,12 +313,20 @@ static void restore_config(struct pci_config *cfg, const uint8_t *saved)
 	}
 }
 
+/* What DMA waits for is not to be waited for. */
+static void reset_endpoint(struct soft_device *dev) REQUIRES(&dev->lock)
+{
+	bus_may_wait(&dev->bus, false);
+	dev->ep->ops->reset(dev->ep);
+	bus_may_wait(&dev->bus, true);
+}
+
 void soft_device_reset(struct soft_device *dev)
 {
 	uint8_t saved[PCI_CONFIG_SIZE];
 
 	memcpy(saved, dev->ep->config.bytes, sizeof(saved));
-	dev->ep->ops->reset(dev->ep);
+	reset_endpoint(dev);
 	soft_migration_reset(dev);
 	soft_fault_forget_requests(dev);
 	restore_config(&dev->ep->config, saved);
@@ -316,7 +335,7 @@ void soft_device_reset(struct soft_device *dev)
 void soft_device_power_on(struct soft_device *dev)
 {
 	mutex_lock(&dev->lock);
-	dev->ep->ops->reset(dev->ep);
+	reset_endpoint(dev);
 	soft_migration_reset(dev);
 	soft_fault_forget_requests(dev);
 	enable_translation_services(dev);

@@ -107,6 +107,8 @@ void soft_worker_init(struct soft_worker *worker);
 NST_MUST_CHECK int soft_worker_start(struct soft_device *dev) REQUIRES(&dev->bind_lock);
 void soft_worker_fini(struct soft_worker *worker);
 void soft_worker_kick(struct soft_device *dev);
+/* The device whose own thread this is, or NULL. */
+struct soft_device *soft_worker_device(void);
 /* On a synchronous host: do what was kicked. */
 void soft_worker_run_pending(struct soft_device *dev) REQUIRES(&dev->lock);
 

@@ -41,10 +41,18 @@ static bool wait_for_kick(struct soft_worker *worker) EXCLUDES(&worker->lock)
 	return go_on;
 }
 
+static _Thread_local struct soft_device *own_device;
+
+struct soft_device *soft_worker_device(void)
+{
+	return own_device;
+}
+
 static void *worker_main(void *opaque)
 {
 	struct soft_device *dev = opaque;
 
+	own_device = dev;
 	while (wait_for_kick(&dev->worker))
 		dev->ep->ops->run(dev->ep);
 	return NULL;
