@@ -28,6 +28,7 @@ static const char help[] =
 	"                    DMA after unmap and while blocked, and say which iommufd objects the\n"
 	"                    command had left at its end\n"
 	"  --quirks          where Linux 7.2 does not keep its own rules, do as it does\n"
+	"  --stalls          with smmuv3: devices can stall, faults of theirs wait in fault queues\n"
 	"  --trace FILE      write every call to the software host with its structures decoded;\n"
 	"                    JSON lines if FILE ends in .jsonl\n"
 	"  --report FILE     write what happened as JSON\n"
@@ -55,6 +56,7 @@ enum {
 	OPT_IOMMU,
 	OPT_CHECK,
 	OPT_QUIRKS,
+	OPT_STALLS,
 	OPT_TRACE,
 	OPT_REPORT,
 	OPT_QUIET,
@@ -67,6 +69,7 @@ static const struct option longopts[] = {
 	{ "iommu", required_argument, NULL, OPT_IOMMU },
 	{ "check", no_argument, NULL, OPT_CHECK },
 	{ "quirks", no_argument, NULL, OPT_QUIRKS },
+	{ "stalls", no_argument, NULL, OPT_STALLS },
 	{ "trace", required_argument, NULL, OPT_TRACE },
 	{ "report", required_argument, NULL, OPT_REPORT },
 	{ "quiet", no_argument, NULL, OPT_QUIET },
@@ -172,6 +175,9 @@ static int take_option(int opt, struct host_options *o)
 	case OPT_QUIRKS:
 		o->quirks = true;
 		return -1;
+	case OPT_STALLS:
+		o->stalls = true;
+		return -1;
 	case OPT_TRACE:
 		o->trace = optarg;
 		return -1;
@@ -228,6 +234,10 @@ int host_options_parse(int argc, char **argv, struct host_options *o)
 		return EXIT_USAGE;
 	}
 	o->command = argv + optind;
+	if (o->stalls && o->iommu != NST_SOFT_SMMUV3) {
+		complain("--stalls: only devices behind an SMMUv3 can stall (--iommu smmuv3)");
+		return EXIT_USAGE;
+	}
 	return try_devices(o);
 }
 

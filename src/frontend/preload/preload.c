@@ -191,7 +191,8 @@ static int make_host(struct soft_host **out) REQUIRES(&preload.making)
 	struct nst_soft_config config = { .log = &preload.log,
 					  .iommu = (enum nst_soft_iommu)session->iommu,
 					  .check = session->check,
-					  .quirks = session->quirks };
+					  .quirks = session->quirks,
+					  .stalls = session->stalls };
 	struct nst_host *host = NULL, *front = NULL;
 	int err = claim_session(session);
 

@@ -49,7 +49,7 @@ struct preload_session {
 	uint32_t size;
 	uint32_t log_level; /* enum nst_log_level */
 	uint32_t iommu;	    /* enum nst_soft_iommu */
-	uint32_t check, quirks;
+	uint32_t check, quirks, stalls;
 	int32_t trace_fd; /* inherited; -1 = no trace */
 	uint32_t trace_json;
 	uint32_t num_devices;
