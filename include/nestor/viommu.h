@@ -130,7 +130,8 @@ NST_MUST_CHECK NST_API int nst_viommu_remap_ioapic(struct nst_viommu *viommu, ns
  *
  * The library has no thread. What a guest can make arbitrarily long (scans of its PASID
  * tables) is done in pieces: a register write does the first one, the VMM's loop the
- * others. A VMM that never calls has a guest that waits for its IOMMU.
+ * others. A VMM that never calls has a guest that waits for its IOMMU. Page requests of
+ * devices come the same way.
  */
 NST_API int nst_viommu_fd(struct nst_viommu *viommu);
 
@@ -171,8 +172,13 @@ struct nst_viommu_stats {
 	uint64_t nested_hwpts; /* ever allocated */
 	uint64_t attaches;     /* changes of an effective attachment */
 	uint64_t failed_attaches;
-	uint64_t faults;       /* recorded for the guest */
-	uint64_t queue_errors; /* IQE, ITE */
+	uint64_t faults;	 /* recorded for the guest */
+	uint64_t queue_errors;	 /* IQE, ITE */
+	uint64_t page_requests;	 /* groups written into the guest's queue */
+	uint64_t page_responses; /* of the guest, that reached a device */
+	/* to groups that were never asked for, were answered before, or whose device or
+	 * attachment is no more: ignored */
+	uint64_t unknown_page_responses;
 };
 
 NST_API void nst_viommu_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *stats);

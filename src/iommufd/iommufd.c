@@ -135,19 +135,32 @@ int iommufd_hwpt_alloc_paging(const struct iommufd *iommufd, uint32_t dev_id, ui
 }
 
 int iommufd_hwpt_alloc_vtd_s1(const struct iommufd *iommufd, uint32_t dev_id, uint32_t parent_id,
-			      uint32_t flags, const struct iommu_hwpt_vtd_s1 *data,
-			      uint32_t *hwpt_id)
+			      uint32_t flags, uint32_t fault_id,
+			      const struct iommu_hwpt_vtd_s1 *data, uint32_t *hwpt_id)
 {
 	struct iommu_hwpt_alloc cmd = {
 		.flags = flags,
 		.dev_id = dev_id,
 		.pt_id = parent_id,
 		.data_type = IOMMU_HWPT_DATA_VTD_S1,
+		.fault_id = flags & IOMMU_HWPT_FAULT_ID_VALID ? fault_id : 0,
 		.data_len = sizeof(*data),
 		.data_uptr = (uintptr_t)data,
 	};
 
 	return hwpt_alloc(iommufd, &cmd, hwpt_id);
+}
+
+int iommufd_fault_queue_alloc(const struct iommufd *iommufd, uint32_t *fault_id, int *fd)
+{
+	struct iommu_fault_alloc cmd = { .size = sizeof(cmd) };
+	int ret = call(iommufd, IOMMU_FAULT_QUEUE_ALLOC, &cmd);
+
+	if (ret)
+		return ret;
+	*fault_id = cmd.out_fault_id;
+	*fd = (int)cmd.out_fault_fd;
+	return 0;
 }
 
 int iommufd_hwpt_invalidate_vtd_s1(const struct iommufd *iommufd, uint32_t hwpt_id,

@@ -45,10 +45,15 @@ NST_MUST_CHECK int iommufd_get_hw_info(const struct iommufd *iommufd, uint32_t d
 
 NST_MUST_CHECK int iommufd_hwpt_alloc_paging(const struct iommufd *iommufd, uint32_t dev_id,
 					     uint32_t ioas_id, uint32_t flags, uint32_t *hwpt_id);
+/* @fault_id counts if @flags have IOMMU_HWPT_FAULT_ID_VALID. */
 NST_MUST_CHECK int iommufd_hwpt_alloc_vtd_s1(const struct iommufd *iommufd, uint32_t dev_id,
-					     uint32_t parent_id, uint32_t flags,
+					     uint32_t parent_id, uint32_t flags, uint32_t fault_id,
 					     const struct iommu_hwpt_vtd_s1 *data,
 					     uint32_t *hwpt_id);
+
+/* A queue of page requests, and the descriptor to read them from and to answer them with. */
+NST_MUST_CHECK int iommufd_fault_queue_alloc(const struct iommufd *iommufd, uint32_t *fault_id,
+					     int *fd);
 
 /* *@done gets how many of the @count entries the host has carried out, also on error. */
 NST_MUST_CHECK int iommufd_hwpt_invalidate_vtd_s1(

@@ -23,7 +23,7 @@ struct device_ext_cap {
 /* What the vIOMMU lets a driver of the guest do with the device; see ext_config.c. */
 struct device_services {
 	unsigned int pasid_bits; /* 0: no PASIDs */
-	bool ats;
+	bool ats, pri;
 };
 
 struct nst_device {
@@ -38,8 +38,11 @@ struct nst_device {
 	struct nst_device_region regions[VFIO_PCI_NUM_REGIONS];
 	uint64_t region_offsets[VFIO_PCI_NUM_REGIONS];
 	uint32_t irq_counts[VFIO_PCI_NUM_IRQS];
-	uint16_t express_cap; /* offsets in configuration space; 0 = not there */
-	uint16_t pasid_cap;   /* where the guest can be shown one */
+	uint16_t express_cap;  /* offsets in configuration space; 0 = not there */
+	uint16_t pasid_cap;    /* where the guest can be shown one */
+	uint16_t pri_cap;      /* of page requests that the host's kernel has enabled */
+	uint32_t pri_capacity; /* as many as it allows */
+	bool pri_needs_pasid;  /* responses carry one */
 	struct device_ext_cap ext_caps[DEVICE_MAX_EXT_CAPS];
 	unsigned int num_ext_caps;
 	/*
@@ -77,6 +80,8 @@ NST_MUST_CHECK int device_ext_config_init(struct nst_device *dev, const uint8_t 
 					  const struct nst_device_config *config);
 /* From now on the guest sees these services; nothing of them before the first call. */
 void device_config_offer(struct nst_device *dev, const struct device_services *services);
+/* Has the guest enabled them? */
+bool device_page_requests_enabled(struct nst_device *dev);
 /* PASIDs the device can be attached by, as bits; 0 if it can by none. */
 unsigned int device_pasid_bits(const struct nst_device *dev);
 

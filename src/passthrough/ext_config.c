@@ -6,7 +6,8 @@
  * hides PASID, because user space could not know whether the host can serve it. So both
  * are shown by what host and vIOMMU can do: ATS taken out of the list unless both have
  * it; a PASID capability put where the device has nothing, as wide as both allow. Their
- * control registers are the guest's own copy. Page requests are taken out.
+ * control registers are the guest's own copy. Page requests are shown like ATS, if the
+ * kernel has enabled them, with as many as it allows.
  *
  * The list (PCIe 6.0 s7.6.3) begins at 0x100. What stands there cannot be passed by, so
  * a hidden first capability becomes one with the id 0, which software skips.
@@ -131,12 +132,26 @@ static int place_pasid_cap(struct nst_device *dev, const uint8_t *cfg, unsigned 
 	return wanted ? -EINVAL : 0;
 }
 
+static void read_page_requests(struct nst_device *dev, const uint8_t *cfg)
+{
+	const struct device_ext_cap *pri = find(dev, PCI_EXT_CAP_ID_PRI);
+	const uint8_t *at = pri ? &cfg[pri->offset] : NULL;
+
+	if (!pri || pri->offset > DEVICE_CONFIG_SIZE - PCI_EXT_CAP_PRI_SIZEOF ||
+	    !(le_load(&at[PCI_PRI_CTRL], 2) & PCI_PRI_CTRL_ENABLE))
+		return;
+	dev->pri_cap = pri->offset;
+	dev->pri_capacity = (uint32_t)le_load(&at[PCI_PRI_ALLOC_REQ], 4);
+	dev->pri_needs_pasid = le_load(&at[PCI_PRI_STATUS], 2) & PCI_PRI_STATUS_PASID;
+}
+
 int device_ext_config_init(struct nst_device *dev, const uint8_t *cfg,
 			   const struct nst_device_config *config)
 {
 	const struct device_ext_cap *own;
 
 	read_list(dev, cfg);
+	read_page_requests(dev, cfg);
 	own = find(dev, PCI_EXT_CAP_ID_PASID);
 	if (own) /* a kernel that shows it: never two */
 		dev->pasid_cap = own->offset;
@@ -169,7 +184,7 @@ static bool is_shown(const struct nst_device *dev, const struct device_services 
 	case PCI_EXT_CAP_ID_ATS:
 		return services->ats && host_ats;
 	case PCI_EXT_CAP_ID_PRI:
-		return false;
+		return services->pri && host_ats && dev->pri_cap;
 	case PCI_EXT_CAP_ID_PASID:
 		return services->pasid_bits;
 	default:
@@ -222,9 +237,29 @@ void device_config_offer(struct nst_device *dev, const struct device_services *o
 	if (ats && is_shown(dev, &services, ats->id))
 		put(dev, ats->offset + PCI_ATS_CTRL, 2, 0,
 		    PCI_ATS_CTRL_ENABLE | PCI_ATS_CTRL_STU(0x1f));
+	if (is_shown(dev, &services, PCI_EXT_CAP_ID_PRI)) {
+		put(dev, dev->pri_cap + PCI_PRI_CTRL, 2, 0, PCI_PRI_CTRL_ENABLE);
+		/* no failure is ever seen of the guest's requests, and none is outstanding */
+		put(dev, dev->pri_cap + PCI_PRI_STATUS, 2,
+		    PCI_PRI_STATUS_STOPPED | (dev->pri_needs_pasid ? PCI_PRI_STATUS_PASID : 0), 0);
+		put(dev, dev->pri_cap + PCI_PRI_MAX_REQ, 4, dev->pri_capacity, 0);
+		put(dev, dev->pri_cap + PCI_PRI_ALLOC_REQ, 4, 0, UINT32_MAX);
+	}
 	if (services.pasid_bits) {
 		put(dev, dev->pasid_cap + PCI_PASID_CAP, 2, modes | services.pasid_bits << 8, 0);
 		put(dev, dev->pasid_cap + PCI_PASID_CTRL, 2, 0, modes | PCI_PASID_CTRL_ENABLE);
 	}
 	mutex_unlock(&dev->config_lock);
+}
+
+bool device_page_requests_enabled(struct nst_device *dev)
+{
+	bool enabled;
+
+	mutex_lock(&dev->config_lock);
+	enabled = dev->pri_cap && dev->config_value[dev->pri_cap + PCI_PRI_CTRL] &
+					  dev->config_writable[dev->pri_cap + PCI_PRI_CTRL] &
+					  PCI_PRI_CTRL_ENABLE;
+	mutex_unlock(&dev->config_lock);
+	return enabled;
 }

@@ -43,8 +43,8 @@ static struct attach_domain **bucket_of(struct attach_table *table, uint32_t dom
 static bool same_key(const struct attachment *a, const struct attachment *b)
 {
 	return a->kind == b->kind && a->domain_id == b->domain_id &&
-	       a->s1.pgtbl_addr == b->s1.pgtbl_addr && a->s1.addr_width == b->s1.addr_width &&
-	       a->s1.flags == b->s1.flags;
+	       a->page_requests == b->page_requests && a->s1.pgtbl_addr == b->s1.pgtbl_addr &&
+	       a->s1.addr_width == b->s1.addr_width && a->s1.flags == b->s1.flags;
 }
 
 static struct attach_domain *find_domain(struct attach_table *table, struct vm_parent *parent,
@@ -63,13 +63,14 @@ static int alloc_domain(struct attach_table *table, struct nst_device *dev,
 {
 	struct attach_domain *d = alloc_object(struct attach_domain);
 	struct attach_domain **bucket = bucket_of(table, key->domain_id);
+	uint32_t flags = (dev->pasid_capable ? IOMMU_HWPT_ALLOC_PASID : 0) |
+			 (key->page_requests ? IOMMU_HWPT_FAULT_ID_VALID : 0);
 	int ret;
 
 	if (!d)
 		return -ENOMEM;
 	ret = iommufd_hwpt_alloc_vtd_s1(&table->vm->iommufd, dev->dev_id, dev->parent->hwpt_id,
-					dev->pasid_capable ? IOMMU_HWPT_ALLOC_PASID : 0, &key->s1,
-					&d->hwpt_id);
+					flags, table->fault_id, &key->s1, &d->hwpt_id);
 	if (ret) {
 		free(d);
 		return ret;
@@ -146,6 +147,7 @@ static int block(struct attach_table *table, struct attach_point *point)
 		return ret;
 	}
 	point->actual = ATTACHMENT_BLOCKED;
+	point->change = ++table->changes;
 	point->domain = NULL;
 	leave_domain(table, point, old);
 	return 0;
@@ -159,6 +161,7 @@ static int bypass(struct attach_table *table, struct attach_point *point)
 	if (ret)
 		return ret;
 	point->actual = ATTACHMENT_BYPASS;
+	point->change = ++table->changes;
 	point->domain = NULL;
 	leave_domain(table, point, old);
 	return 0;
@@ -180,6 +183,7 @@ static int attach_to(struct attach_table *table, struct attach_point *point,
 		leave_domain(table, point, old);
 	enter_domain(point, domain);
 	point->actual = ATTACHMENT_STAGE1;
+	point->change = ++table->changes;
 	return 0;
 }
 

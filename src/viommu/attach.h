@@ -43,6 +43,7 @@ enum attachment_kind { ATTACHMENT_BLOCKED, ATTACHMENT_BYPASS, ATTACHMENT_STAGE1 
 struct attachment {
 	enum attachment_kind kind;
 	uint32_t domain_id;	     /* the tag the guest invalidates by */
+	bool page_requests;	     /* go to the fault queue; else the host refuses them */
 	struct iommu_hwpt_vtd_s1 s1; /* root, width, flags */
 };
 
@@ -76,6 +77,9 @@ struct attach_point {
 	uint32_t guest_pasid; /* what the guest invalidates it by */
 	enum attachment_kind actual;
 	struct attach_domain *domain; /* STAGE1 only */
+	/* Which of the table's changes made it so: what the host asked about an earlier one
+	 * it has answered itself. */
+	uint64_t change;
 	struct attach_point *next_in_domain, **link_in_domain;
 };
 
@@ -86,7 +90,9 @@ struct attach_table {
 	struct attach_domain *pending;
 	struct attach_batch batches[ATTACH_BATCHES];
 	uint64_t work, work_end;
-	bool lost; /* a flush left a point BLOCKED that should not be: reconcile, tell */
+	uint64_t changes;
+	uint32_t fault_id; /* there before any attachment with page_requests */
+	bool lost;	   /* a flush left a point BLOCKED that should not be: reconcile, tell */
 	uint64_t nested_hwpts, attaches, failed_attaches, invalidate_calls, invalidate_entries;
 };
 

@@ -99,6 +99,7 @@ void vtd_apply(struct vtd_unit *u, struct vtd_device *d, struct vtd_point *point
 
 	if (reason)
 		attachment.kind = ATTACHMENT_BLOCKED;
+	attachment.page_requests = lookup->page_requests && d->page_requests;
 	tell_guest(u, d, point, reason, lookup);
 	note_attach(u, d, point, attach_reconcile(&u->attach, &point->at, &attachment), lookup);
 }

@@ -10,10 +10,11 @@
  *	SRS, EAFS	as the host has them
  *	PASID, PSS	as the host has them, up to 20 bits (QEMU: an option)
  *	DT	as the host has it: device TLBs are the host's to keep right
+ *	PRS, PDS	as the host has PRS: page requests come from its fault queue
  *	RPS	any PASID can be that of plain requests
  *	IRO	0xf00 (QEMU: 0xf0)
  *	IR, EIM, PI, MHMV	only if the VMM asks for them (ir.c)
- *	PRS, SC	not offered
+ *	SC	not offered
  *
  * Caching mode (VT-d 4.1 s6.1 Caching Mode) says that entries which are not present are
  * cached too. That is what reconciling does: a device whose entry is absent is BLOCKED
@@ -29,7 +30,9 @@
 
 /* Offered only if every host IOMMU has them. */
 #define HOST_CAP VTD_CAP_FS1GP
-#define HOST_ECAP (VTD_ECAP_SRS | VTD_ECAP_EAFS | VTD_ECAP_SMPWCS | VTD_ECAP_DT | VTD_ECAP_PASID)
+#define HOST_ECAP                                                                        \
+	(VTD_ECAP_SRS | VTD_ECAP_EAFS | VTD_ECAP_SMPWCS | VTD_ECAP_DT | VTD_ECAP_PASID | \
+	 VTD_ECAP_PRS)
 
 enum { MAX_PASID_BITS = 20 };
 
@@ -42,7 +45,8 @@ void vtd_caps_default(uint64_t *cap, uint64_t *ecap)
 	       VTD_CAP_DWD | VTD_CAP_DRD | VTD_CAP_ESRTPS | HOST_CAP;
 	*ecap = VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_PT |
 		FIELD_PREP(VTD_ECAP_IRO, VTD_IRO_OFFSET / 16) | VTD_ECAP_SMTS | VTD_ECAP_FSTS |
-		VTD_ECAP_RPS | FIELD_PREP(VTD_ECAP_PSS, MAX_PASID_BITS - 1) | HOST_ECAP;
+		VTD_ECAP_RPS | VTD_ECAP_PDS | FIELD_PREP(VTD_ECAP_PSS, MAX_PASID_BITS - 1) |
+		HOST_ECAP;
 }
 
 unsigned int vtd_caps_pasid_bits(uint64_t ecap)
@@ -67,6 +71,8 @@ int vtd_caps_narrow(const struct iommufd_hw_info *host, uint64_t *cap, uint64_t 
 	}
 	*cap &= host_cap | ~HOST_CAP;
 	*ecap &= host_ecap | ~HOST_ECAP;
+	if (!(*ecap & VTD_ECAP_PRS)) /* nothing to drain */
+		*ecap &= ~VTD_ECAP_PDS;
 	pasid_bits = MIN(vtd_caps_pasid_bits(*ecap), vtd_caps_pasid_bits(host_ecap));
 	*ecap &= ~VTD_ECAP_PSS;
 	if (pasid_bits)

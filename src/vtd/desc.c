@@ -115,9 +115,10 @@ static unsigned int decode_iec(const uint64_t *qw, struct vtd_desc *d)
 /* s6.5.2.8 Invalidation Wait Descriptor */
 static unsigned int decode_wait(const uint64_t *qw, struct vtd_desc *d)
 {
-	/* fence and page-request drain (bits 7:6): everything before a wait is done anyway */
+	/* fence (bit 6): everything before a wait is done anyway */
 	if (others_set(qw, GENMASK64(7, 4) | GENMASK64(63, 32), GENMASK64(63, 2)))
 		return VTD_IQEI_RESERVED;
+	d->wait.drain = qw[0] & BIT64(7);
 	d->wait.interrupt = qw[0] & BIT64(4);
 	d->wait.write_status = qw[0] & BIT64(5);
 	d->wait.status = FIELD_GET(GENMASK64(63, 32), qw[0]);
@@ -175,6 +176,19 @@ static unsigned int decode_pasid_device_tlb(const uint64_t *qw, struct vtd_desc 
 	return 0;
 }
 
+/* s7.7.1 Page Group Response Descriptor. Bit 2 of qword 1 once said "last page". */
+static unsigned int decode_page_response(const uint64_t *qw, struct vtd_desc *d)
+{
+	if (others_set(qw, BIT64(4) | GENMASK64(31, 12) | DESC_PASID, GENMASK64(11, 2)))
+		return VTD_IQEI_RESERVED;
+	d->sid = FIELD_GET(GENMASK64(31, 16), qw[0]);
+	d->pasid = FIELD_GET(DESC_PASID, qw[0]);
+	d->response.has_pasid = qw[0] & BIT64(4);
+	d->response.code = FIELD_GET(GENMASK64(15, 12), qw[0]);
+	d->response.group = FIELD_GET(GENMASK64(11, 3), qw[1]);
+	return 0;
+}
+
 static const struct {
 	decode_fn *decode;
 	bool wide; /* exists with 256 bits only */
@@ -187,6 +201,7 @@ static const struct {
 	[VTD_DESC_PASID_IOTLB] = { decode_pasid_iotlb, true },
 	[VTD_DESC_PASID_CACHE] = { decode_pasid_cache, true },
 	[VTD_DESC_PASID_DEVICE_TLB] = { decode_pasid_device_tlb, true },
+	[VTD_DESC_PAGE_RESPONSE] = { decode_page_response, true },
 };
 
 unsigned int vtd_desc_decode(const struct vtd_raw_desc *raw, bool wide, struct vtd_desc *out)

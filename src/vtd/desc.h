@@ -26,6 +26,7 @@ enum vtd_desc_type {
 	VTD_DESC_PASID_IOTLB = 6,
 	VTD_DESC_PASID_CACHE = 7,
 	VTD_DESC_PASID_DEVICE_TLB = 8,
+	VTD_DESC_PAGE_RESPONSE = 9,
 };
 
 enum vtd_desc_scope {
@@ -47,10 +48,15 @@ struct vtd_desc {
 	uint32_t first_irte, num_irtes; /* VTD_DESC_IEC */
 	bool leaf;			/* IH: no paging-structure caches */
 	struct {
-		bool write_status, interrupt;
+		bool write_status, interrupt, drain;
 		uint32_t status;
 		nst_gpa status_addr;
 	} wait;
+	struct {
+		bool has_pasid;
+		uint16_t group;
+		uint8_t code; /* 0 success, 1 invalid request, others failure */
+	} response;
 };
 
 /* @wide: the queue has 256-bit descriptors. Returns 0 or a VTD_IQEI_* code. */

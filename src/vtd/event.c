@@ -2,7 +2,7 @@
 /*
  * Faults and interrupts: VT-d 4.1 s7.2 Fault Logging and s7.3 Fault Reporting.
  *
- * The unit has two events, each with a control register that holds a mask (IM) and a
+ * The unit has three events, each with a control register that holds a mask (IM) and a
  * pending bit (IP), and registers that say where its MSI goes. An event that comes
  * while masked stays pending, and is delivered when software clears the mask; it is
  * forgotten when software clears what caused it first.
@@ -17,6 +17,7 @@ struct event {
 
 static const struct event fault_event = { VTD_FECTL, VTD_FEDATA, VTD_FEADDR, VTD_FEUADDR };
 static const struct event completion_event = { VTD_IECTL, VTD_IEDATA, VTD_IEADDR, VTD_IEUADDR };
+static const struct event page_event = { VTD_PECTL, VTD_PEDATA, VTD_PEADDR, VTD_PEUADDR };
 
 static void deliver(struct vtd_unit *u, const struct event *event)
 {
@@ -59,6 +60,14 @@ void vtd_completion_raise(struct vtd_unit *u)
 
 	if (!(before & VTD_ICS_IWC))
 		raise(u, &completion_event);
+}
+
+void vtd_page_status_raise(struct vtd_unit *u, uint64_t bits)
+{
+	uint64_t before = vtd_reg_update(&u->regs, VTD_PRS, 0, bits);
+
+	if (!(before & (VTD_PRS_PPR | VTD_PRS_PRO)))
+		raise(u, &page_event);
 }
 
 static enum vtd_reg frcd_hi(unsigned int index)
@@ -122,4 +131,9 @@ void vtd_events_written(struct vtd_unit *u, unsigned int hooks)
 		vtd_reg_update(&u->regs, VTD_IECTL, VTD_EVENT_IP, 0);
 	if (hooks & VTD_HOOK_IECTL)
 		unmask(u, &completion_event);
+	if ((hooks & VTD_HOOK_PRS) &&
+	    !(vtd_reg_get(&u->regs, VTD_PRS) & (VTD_PRS_PPR | VTD_PRS_PRO)))
+		vtd_reg_update(&u->regs, VTD_PECTL, VTD_EVENT_IP, 0);
+	if (hooks & VTD_HOOK_PECTL)
+		unmask(u, &page_event);
 }

@@ -173,6 +173,15 @@ void vtd_pasids_fini(struct vtd_unit *u, struct vtd_device *d)
 	free(d->pasids);
 }
 
+struct vtd_point *vtd_point_find(struct vtd_device *d, uint32_t pasid)
+{
+	size_t i = lower_bound(d, pasid);
+
+	if (pasid == NST_NO_PASID)
+		return &d->plain;
+	return i < d->num_pasids && d->pasids[i]->at.pasid == pasid ? d->pasids[i] : NULL;
+}
+
 /* --- scans ---------------------------------------------------------------------------------- */
 
 static void begin(struct vtd_unit *u, struct vtd_device *d)
@@ -194,14 +203,25 @@ static bool stands_at(const struct vtd_device *d, uint64_t dir, uint32_t first)
 	       first < d->scan.dir.pasids;
 }
 
+/* What was read once, with what the context entry of @d adds to it. */
+static struct vtd_lookup of_device(const struct vtd_lookup *read, const struct vtd_device *d)
+{
+	struct vtd_lookup lookup = *read;
+
+	lookup.fault_disabled |= d->scan.dir.fault_disabled;
+	lookup.page_requests = d->scan.dir.page_requests;
+	return lookup;
+}
+
 /*
  * A directory entry that leads to no table. Of a wrong one the first PASID keeps a point,
  * which remembers that the guest was told.
  */
 static void visit_nothing(struct vtd_unit *u, struct vtd_device *d, uint32_t first,
-			  enum vtd_fault_reason reason, const struct vtd_lookup *lookup)
+			  enum vtd_fault_reason reason, const struct vtd_lookup *read)
 	REQUIRES(u->cmd_lock)
 {
+	struct vtd_lookup lookup = of_device(read, d);
 	uint32_t witness = MAX(first, 1U);
 
 	if (vtd_fault_is_absence(reason)) {
@@ -209,7 +229,7 @@ static void visit_nothing(struct vtd_unit *u, struct vtd_device *d, uint32_t fir
 		return;
 	}
 	if (witness < d->scan.dir.pasids)
-		reconcile(u, d, witness, reason, lookup);
+		reconcile(u, d, witness, reason, &lookup);
 	block_range(u, d, witness + 1, first + LEAF_PASIDS);
 }
 
@@ -224,9 +244,12 @@ static void visit_table(struct vtd_unit *u, uint64_t dir, uint32_t first,
 			vtd_pasid_entry_decode(&entries[i], u->cap, u->ecap, &lookup.attachment);
 
 		lookup.fault_disabled |= le64_get(entries[i].qw[0]) & VTD_PASID_FPD;
-		for (struct vtd_device *d = u->devices; d; d = d->next)
+		for (struct vtd_device *d = u->devices; d; d = d->next) {
+			struct vtd_lookup own = of_device(&lookup, d);
+
 			if (stands_at(d, dir, first) && first + i < d->scan.dir.pasids)
-				reconcile(u, d, first + i, reason, &lookup);
+				reconcile(u, d, first + i, reason, &own);
+		}
 	}
 }
 
@@ -235,8 +258,7 @@ static void visit(struct vtd_unit *u, const struct vtd_pasid_dir *dir, uint32_t 
 		  enum vtd_fault_reason reason, uint64_t entry) REQUIRES(u->cmd_lock)
 {
 	struct vtd_pasid_entry entries[LEAF_PASIDS];
-	struct vtd_lookup lookup = { .attachment.kind = ATTACHMENT_BLOCKED,
-				     .fault_disabled = dir->fault_disabled };
+	struct vtd_lookup lookup = { .attachment.kind = ATTACHMENT_BLOCKED };
 	nst_gpa table = { 0 };
 
 	u->attach.work++;

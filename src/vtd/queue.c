@@ -86,6 +86,7 @@ static bool make_way(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->c
 	case VTD_DESC_PASID_CACHE:
 		return !attach_work_is_spent(&u->attach);
 	case VTD_DESC_WAIT:
+	case VTD_DESC_PAGE_RESPONSE:
 		return vtd_settle(u);
 	default: /* what was attached anew must not miss an invalidation */
 		return vtd_scan(u) && !attach_work_is_spent(&u->attach);
@@ -124,7 +125,12 @@ static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cm
 		invalidate_translations(u, d, d->pasid);
 		break;
 	case VTD_DESC_WAIT:
+		if (d->wait.drain)
+			vtd_page_requests_take(u);
 		complete(u, d);
+		break;
+	case VTD_DESC_PAGE_RESPONSE:
+		vtd_page_response(u, d);
 		break;
 	case VTD_DESC_DEVICE_TLB:
 	case VTD_DESC_PASID_DEVICE_TLB:

@@ -4,8 +4,8 @@
  *
  * VTD_REGISTERS is the one table of registers. Reset, access rules, the hooks and the
  * tests all come from it. CAP, ECAP and their dependents are set by the unit at reset.
- * Registers of features that the unit never offers (protected memory, page requests,
- * performance monitoring) are not there: they read as 0.
+ * Registers of features that the unit never offers (protected memory, performance
+ * monitoring) are not there: they read as 0.
  */
 #ifndef VTD_REGS_H
 #define VTD_REGS_H
@@ -46,6 +46,14 @@
 	R(IEUADDR, 0xac, 4, 0,		 GENMASK64(31, 0),	  0,		NONE,	"s11.4.9.8") \
 	R(IQERCD,  0xb0, 8, 0,		 0,			  0,		NONE,	"s11.4.9.9") \
 	R(IRTA,	   0xb8, 8, 0,		 VTD_IRTA_FIELDS,	  0,		NONE,	"s11.4.10")  \
+	R(PQH,	   0xc0, 8, 0,		 GENMASK64(18, 5),	  0,		NONE,	"s11.4.11.1")\
+	R(PQT,	   0xc8, 8, 0,		 GENMASK64(18, 5),	  0,		NONE,	"s11.4.11.2")\
+	R(PQA,	   0xd0, 8, 0,		 GENMASK64(63, 12) | GENMASK64(2, 0), 0, NONE,	"s11.4.11.3")\
+	R(PRS,	   0xdc, 4, 0,		 0,	   VTD_PRS_PPR | VTD_PRS_PRO, PRS,	"s11.4.11.4")\
+	R(PECTL,   0xe0, 4, BIT64(31),	 BIT64(31),		  0,		PECTL,	"s11.4.11.5")\
+	R(PEDATA,  0xe4, 4, 0,		 GENMASK64(31, 0),	  0,		NONE,	"s11.4.11.6")\
+	R(PEADDR,  0xe8, 4, 0,		 GENMASK64(31, 2),	  0,		NONE,	"s11.4.11.7")\
+	R(PEUADDR, 0xec, 4, 0,		 GENMASK64(31, 0),	  0,		NONE,	"s11.4.11.8")\
 	R(IVA,	   VTD_IRO_OFFSET, 8, 0, GENMASK64(63, 12) | GENMASK64(6, 0), 0, NONE,	"s11.4.6.3") \
 	R(IOTLB,   VTD_IRO_OFFSET + 8, 8, 0, BIT64(63) | GENMASK64(61, 60) | GENMASK64(49, 32),      \
 							  0,		IOTLB,	"s11.4.6.2") \
@@ -83,6 +91,8 @@ enum vtd_hook {
 	VTD_HOOK_ICS = 1 << 6,
 	VTD_HOOK_IECTL = 1 << 7,
 	VTD_HOOK_IQT = 1 << 8,
+	VTD_HOOK_PRS = 1 << 9,
+	VTD_HOOK_PECTL = 1 << 10,
 };
 
 /* s11.4.4 Global Command and Global Status: the bits of both stand at the same places */
@@ -121,6 +131,11 @@ enum { VTD_GRANULARITY_GLOBAL = 1 };
 #define VTD_IQA_BASE GENMASK64(63, 12)
 #define VTD_IQA_DW BIT64(11)
 #define VTD_IQA_QS GENMASK64(2, 0)
+
+#define VTD_PQA_BASE GENMASK64(63, 12)
+#define VTD_PQA_PQS GENMASK64(2, 0)
+#define VTD_PRS_PPR BIT64(0)
+#define VTD_PRS_PRO BIT64(1)
 
 #define VTD_IQERCD_IQEI GENMASK64(3, 0)
 enum vtd_iqei {

@@ -128,6 +128,7 @@ static enum vtd_fault_reason read_context(const struct vtd_tables *tables, nst_r
 	if (!(context->qw0 & VTD_CONTEXT_P))
 		return VTD_FAULT_CONTEXT_NOT_PRESENT;
 	out->fault_disabled = context->qw0 & VTD_CONTEXT_FPD;
+	out->page_requests = context->qw0 & VTD_CONTEXT_PRE;
 	if ((context->qw0 & VTD_CONTEXT_RESERVED0) || (context->qw1 & VTD_CONTEXT_RESERVED1) ||
 	    le64_get(raw.qw[2]) || le64_get(raw.qw[3]))
 		return VTD_FAULT_CONTEXT_RESERVED;
@@ -178,6 +179,7 @@ void vtd_tables_pasid_dir(const struct vtd_tables *tables, nst_rid rid, struct v
 		.gpa = context.qw0 & VTD_TABLE_PTR,
 		.pasids = dir_pasids(context.qw0),
 		.fault_disabled = lookup.fault_disabled,
+		.page_requests = lookup.page_requests,
 	};
 }
 

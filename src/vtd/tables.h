@@ -22,6 +22,7 @@ struct vtd_lookup {
 	struct attachment attachment;
 	uint32_t rid_pasid;  /* what requests without PASID go by; 0 if unknown */
 	bool fault_disabled; /* FPD: do not record what is wrong */
+	bool page_requests;  /* PRE: the device may make them */
 };
 
 /* The 64 bytes of a scalable-mode PASID-table entry. */
@@ -46,6 +47,7 @@ struct vtd_pasid_dir {
 	uint64_t gpa;	     /* of 8-byte entries, each for 64 PASIDs */
 	uint32_t pasids;     /* how many it is for */
 	bool fault_disabled; /* FPD of the context entry */
+	bool page_requests;  /* PRE */
 };
 void vtd_tables_pasid_dir(const struct vtd_tables *tables, nst_rid rid, struct vtd_pasid_dir *out);
 

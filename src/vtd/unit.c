@@ -7,10 +7,30 @@
 #include "spec/vtd_caps.h"
 
 #include <errno.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 static const struct viommu_ops vtd_ops;
+
+static int open_descriptors(struct vtd_unit *u)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int ret = 0;
+
+	u->fault_fd = -1;
+	u->work_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (u->work_fd < 0)
+		return -errno;
+	u->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (u->poll_fd < 0 || epoll_ctl(u->poll_fd, EPOLL_CTL_ADD, u->work_fd, &event)) {
+		ret = -errno;
+		close(u->work_fd);
+		if (u->poll_fd >= 0)
+			close(u->poll_fd);
+	}
+	return ret;
+}
 
 int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 {
@@ -25,9 +45,8 @@ int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 	u = alloc_object(struct vtd_unit);
 	if (!u)
 		return -ENOMEM;
-	u->work_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (u->work_fd < 0) {
-		ret = -errno;
+	ret = open_descriptors(u);
+	if (ret) {
 		free(u);
 		return ret;
 	}
@@ -74,9 +93,11 @@ static void vtd_destroy(struct nst_viommu *viommu)
 	}
 	attach_table_fini(&u->attach);
 	vtd_told_forget(u);
+	vtd_page_requests_fini(u);
 	mutex_unlock(&u->cmd_lock);
 	vtd_regs_fini(&u->regs);
 	mutex_fini(&u->cmd_lock);
+	close(u->poll_fd);
 	close(u->work_fd);
 	free(u);
 }
@@ -87,9 +108,11 @@ static void offer_services(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u-
 	struct device_services services = {
 		.pasid_bits = MIN(vtd_caps_pasid_bits(u->ecap), device_pasid_bits(d->dev)),
 		.ats = u->ecap & VTD_ECAP_DT,
+		.pri = u->ecap & VTD_ECAP_PRS,
 	};
 
 	d->pasid_bits = services.pasid_bits;
+	d->page_requests = services.pri && d->dev->pri_cap;
 	device_config_offer(d->dev, &services);
 }
 
@@ -218,6 +241,8 @@ static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev
 	if (!d)
 		return -ENOMEM;
 	ret = check_caps_locked(u, dev);
+	if (!ret && dev->pri_cap && (u->ecap & VTD_ECAP_PRS))
+		ret = vtd_page_requests_init(u);
 	if (ret) {
 		free(d);
 		return ret;
@@ -258,6 +283,7 @@ static void vtd_detach(struct nst_viommu *viommu, nst_rid rid)
 			continue;
 		*link = d->next;
 		release_device(u, d);
+		vtd_page_groups_prune(u);
 		break;
 	}
 	mutex_unlock(&u->cmd_lock);
@@ -305,6 +331,7 @@ void vtd_reset_locked(struct vtd_unit *u)
 	u->attach.work_end = UINT64_MAX;
 	if (!vtd_settle(u))
 		log_error(u->log, "vtd: a reset does not come to its end");
+	vtd_page_groups_prune(u);
 }
 
 static void vtd_reset(struct nst_viommu *viommu)
@@ -318,7 +345,7 @@ static void vtd_reset(struct nst_viommu *viommu)
 
 static int vtd_fd(struct nst_viommu *viommu)
 {
-	return to_vtd_unit(viommu)->work_fd;
+	return to_vtd_unit(viommu)->poll_fd;
 }
 
 static void vtd_process(struct nst_viommu *viommu)
@@ -329,6 +356,7 @@ static void vtd_process(struct nst_viommu *viommu)
 	mutex_lock(&u->cmd_lock);
 	if (read(u->work_fd, &announced, sizeof(announced)) == sizeof(announced))
 		run(u);
+	vtd_page_requests_take(u);
 	mutex_unlock(&u->cmd_lock);
 }
 
@@ -347,6 +375,9 @@ static void vtd_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *st
 		.failed_attaches = u->attach.failed_attaches,
 		.faults = u->faults,
 		.queue_errors = u->queue_errors,
+		.page_requests = u->page_requests,
+		.page_responses = u->page_responses,
+		.unknown_page_responses = u->unknown_page_responses,
 	};
 	mutex_unlock(&u->cmd_lock);
 }

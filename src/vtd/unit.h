@@ -7,6 +7,7 @@
  *	pasids.c	the points of a device's PASIDs; scans of its PASID tables
  *	queue.c		the invalidation queue
  *	ir.c		interrupt remapping
+ *	page_request.c	page requests from the host's fault queue to the guest's
  *	event.c		fault records, status bits and the two interrupts
  *	caps.c		what the unit offers
  *	state.c		save and restore
@@ -46,6 +47,7 @@ struct vtd_device {
 	struct nst_device *dev;
 	struct vtd_point plain; /* requests without PASID */
 	/* PASIDs that are on something, or whose entry is wrong; ascending */
+	bool page_requests; /* host, unit and device can */
 	unsigned int pasid_bits;
 	struct vtd_point **pasids;
 	size_t num_pasids, max_pasids;
@@ -76,6 +78,7 @@ struct vtd_unit {
 	void *opaque;
 	bool post_interrupts;
 	_Atomic uint64_t ir_mode; /* see ir.h; written under cmd_lock */
+	int poll_fd;		  /* an epoll of work_fd and the fault queue */
 	int work_fd;		  /* an eventfd: a run has left something to do */
 	struct vtd_regs regs;	  /* with a lock of its own, inside cmd_lock */
 	atomic_bool frozen;	  /* the guest has seen cap and ecap */
@@ -102,6 +105,11 @@ struct vtd_unit {
 	uint32_t num_told;
 	bool quiet;    /* restoring: the guest is told nothing, attachments that fail go to */
 	int quiet_err; /* ... here */
+	/* the host's fault queue, made with the first device that needs it; see page_request.c */
+	int fault_fd;
+	struct iommu_hwpt_pgfault *fault_records;
+	struct vtd_page_group *page_groups;
+	uint64_t page_requests, page_responses, unknown_page_responses;
 	uint64_t descriptors, waits, faults, queue_errors;
 };
 
@@ -148,6 +156,8 @@ NST_MUST_CHECK bool vtd_settle(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 NST_MUST_CHECK bool vtd_scan(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 void vtd_pasid_reconcile(struct vtd_unit *u, struct vtd_device *d, uint32_t pasid)
 	REQUIRES(u->cmd_lock);
+/* NULL if @pasid has none; NST_NO_PASID has. */
+struct vtd_point *vtd_point_find(struct vtd_device *d, uint32_t pasid);
 /* The device goes: nothing of it stays attached. */
 void vtd_pasids_fini(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock);
 
@@ -178,6 +188,15 @@ NST_MUST_CHECK int vtd_remap_msi(struct nst_viommu *viommu, nst_rid rid, uint64_
 NST_MUST_CHECK int vtd_remap_ioapic(struct nst_viommu *viommu, nst_rid rid, uint64_t entry,
 				    unsigned int flags, struct nst_interrupt *out);
 
+/* page_request.c: the fault queue, if it is not there. Errors: the host's, or -ENOMEM. */
+NST_MUST_CHECK int vtd_page_requests_init(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+void vtd_page_requests_fini(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+/* What has come, to the guest. */
+void vtd_page_requests_take(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+/* Forget groups of attachments that are no more: the host has answered them. */
+void vtd_page_groups_prune(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+void vtd_page_response(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_lock);
+
 /* event.c: record a fault of @rid for the guest; @pasid may be NST_NO_PASID. */
 void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint32_t pasid, uint64_t addr, bool write,
 		      enum vtd_fault_reason reason) REQUIRES(u->cmd_lock);
@@ -185,6 +204,8 @@ void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint32_t pasid, uint64_t 
 void vtd_status_raise(struct vtd_unit *u, uint64_t bits) REQUIRES(u->cmd_lock);
 /* The completion interrupt of a wait descriptor. */
 void vtd_completion_raise(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+/* Set bits of PRS, and raise the page-request event if none were pending. */
+void vtd_page_status_raise(struct vtd_unit *u, uint64_t bits) REQUIRES(u->cmd_lock);
 /* Software wrote one of the registers that hold these events. */
 void vtd_events_written(struct vtd_unit *u, unsigned int hooks) REQUIRES(u->cmd_lock);
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# A device with PASIDs and device TLBs beside a disk: Linux enables both, and uses the disk.
+# A device with PASIDs, device TLBs and page requests beside a disk: Linux enables the first two, and uses the disk.
 import guest
 
 
@@ -13,12 +13,13 @@ def linux_enables_pasids_and_ats(scratch):
     r = guest.assert_succeeds(scratch, "--quiet", "--job", "pasid", "--timeout", 200,
                               *devices(scratch, "dmatest", "testdev"))
     assert "guest: pasid at 4088, 20 bits\n" in r.output(), r.output()[-2000:]
+    assert "guest: pri " in r.output(), r.output()[-2000:]
 
 
 @guest.test
 def the_width_is_the_devices(scratch):
     r = guest.assert_succeeds(scratch, "--quiet", "--job", "pasid", "--timeout", 200,
-                              *devices(scratch, "dmatest,pasid-bits=5,pri=off"))
+                              "--append", "nestor.nopri", *devices(scratch, "dmatest,pasid-bits=5,pri=off"))
     assert "guest: pasid at 4088, 5 bits\n" in r.output(), r.output()[-2000:]
 
 

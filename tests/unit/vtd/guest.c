@@ -234,7 +234,7 @@ void faults_clear(struct rig *rig)
 
 int nested_alive(struct rig *rig)
 {
-	return rig->host.live_objects - 2;
+	return rig->host.live_objects - 2 - (rig_unit(rig)->fault_fd >= 0);
 }
 
 void set_place(struct rig *rig, struct rig_device *d, enum place place)

@@ -44,10 +44,13 @@ static int planned_failure(struct rig_host *h, unsigned long request)
 static void count_objects(struct rig_host *h, unsigned long request)
 {
 	mutex_lock(&h->lock);
-	if (request == IOMMU_IOAS_ALLOC || request == IOMMU_HWPT_ALLOC)
+	if (request == IOMMU_IOAS_ALLOC || request == IOMMU_HWPT_ALLOC ||
+	    request == IOMMU_FAULT_QUEUE_ALLOC)
 		h->live_objects++;
 	else if (request == IOMMU_DESTROY)
 		h->live_objects--;
+	if (request == IOMMU_FAULT_QUEUE_ALLOC)
+		h->open_fds++;
 	mutex_unlock(&h->lock);
 }
 
@@ -224,12 +227,17 @@ static struct endpoint *make_endpoint(bool pasid)
 
 struct rig_device *rig_plug(struct rig *rig, bool pasid)
 {
+	return rig_plug_endpoint(rig, make_endpoint(pasid));
+}
+
+struct rig_device *rig_plug_endpoint(struct rig *rig, struct endpoint *ep)
+{
 	/* lower and upper half of a bus, and another bus */
 	static const nst_rid rids[RIG_MAX_DEVICES] = { 0x0010, 0x0098, 0x01f8, 0x0020 };
 	struct rig_device *d = &rig->devices[rig->num_devices];
 
 	assert_true(rig->num_devices < RIG_MAX_DEVICES);
-	d->ep = make_endpoint(pasid);
+	d->ep = ep;
 	ok(soft_add_endpoint(rig->host.inner, d->ep, d->path, sizeof(d->path)));
 	d->rid = rids[rig->num_devices++];
 	return d;

@@ -119,6 +119,7 @@ int rig_teardown(void **state);
 
 /* Plug an endpoint into the host; open it; put it behind the unit. Each may fail. */
 struct rig_device *rig_plug(struct rig *rig, bool pasid);
+struct rig_device *rig_plug_endpoint(struct rig *rig, struct endpoint *ep);
 NST_MUST_CHECK int rig_open(struct rig *rig, struct rig_device *d);
 /* All three, which must succeed. */
 struct rig_device *rig_add_device(struct rig *rig);
@@ -142,7 +143,9 @@ enum {
 	REG_RTADDR = 0x20, REG_CCMD = 0x28, REG_FSTS = 0x34, REG_FECTL = 0x38, REG_FEDATA = 0x3c,
 	REG_FEADDR = 0x40, REG_FEUADDR = 0x44, REG_IQH = 0x80, REG_IQT = 0x88, REG_IQA = 0x90,
 	REG_ICS = 0x9c, REG_IECTL = 0xa0, REG_IEDATA = 0xa4, REG_IEADDR = 0xa8, REG_IEUADDR = 0xac,
-	REG_IQERCD = 0xb0, REG_FRCD = 0x220, REG_IVA = 0xf00, REG_IOTLB = 0xf08,
+	REG_IQERCD = 0xb0, REG_PQH = 0xc0, REG_PQT = 0xc8, REG_PQA = 0xd0, REG_PRS = 0xdc,
+	REG_PECTL = 0xe0, REG_PEDATA = 0xe4, REG_PEADDR = 0xe8, REG_PEUADDR = 0xec,
+	REG_FRCD = 0x220, REG_IVA = 0xf00, REG_IOTLB = 0xf08,
 };
 
 #define GCMD_TE 0x80000000u
@@ -223,7 +226,7 @@ NST_MUST_CHECK int dma_write(struct rig_device *d, uint64_t iova, uint64_t value
 /* Where its read of PROBE_IOVA arrives. */
 enum place place_of(struct rig_device *d);
 
-/* Nested HWPTs that the host has: what is left beside the IOAS and the parent. */
+/* Nested HWPTs that the host has: what is left beside the IOAS, the parent, a fault queue. */
 int nested_alive(struct rig *rig);
 /* Write the entry of @d so that it leads to @place; domain id 10 + @place, or 1. */
 void set_place(struct rig *rig, struct rig_device *d, enum place place);

@@ -114,7 +114,7 @@ static unsigned int guest_find(struct world *w, unsigned int id, unsigned int *c
 
 static void offer(struct world *w, unsigned int pasid_bits, bool ats)
 {
-	device_config_offer(&w->dev, &(struct device_services){ pasid_bits, ats });
+	device_config_offer(&w->dev, &(struct device_services){ pasid_bits, ats, false });
 }
 
 /* --- where it goes --------------------------------------------------------------------------- */
@@ -333,6 +333,39 @@ static void ats_needs_host_and_vIOMMU(void **state)
 	}
 }
 
+static void page_requests_need_host_and_vIOMMU(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned int n = 0; n < 8; n++) {
+		bool enabled = n & 1, ats = n & 2, viommu = n & 4, want = n == 7;
+
+		reset_world(w);
+		add_at(w, 0x100, PCI_EXT_CAP_ID_PRI);
+		le_store(&w->raw[0x104], 2, enabled);		/* the host's kernel did it */
+		le_store(&w->raw[0x106], 2, 0x8000);		/* responses carry a PASID */
+		le_store(&w->raw[0x108], 4, 64);		/* what it can */
+		le_store(&w->raw[0x10c], 4, 32);		/* what it may */
+		if (!ats)
+			w->dev.hw_info.capabilities |= IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED;
+		ok(init(w, 0));
+		device_config_offer(&w->dev, &(struct device_services){ 20, true, viommu });
+		assert_int_equal(guest_find(w, PCI_EXT_CAP_ID_PRI, NULL), want ? 0x100 : 0);
+		assert_false(device_page_requests_enabled(&w->dev));
+		if (!want)
+			continue;
+		assert_int_equal(guest_read(w, 0x104, 4), 0x8100u << 16);	/* off, stopped */
+		assert_int_equal(guest_read(w, 0x108, 4), 32);
+		assert_int_equal(guest_read(w, 0x10c, 4), 0);
+		assert_true(guest_write(w, 0x10c, 4, 32));
+		assert_true(guest_write(w, 0x104, 2, 3));	/* reset reads as 0 */
+		assert_int_equal(guest_read(w, 0x104, 2), 1);
+		assert_true(device_page_requests_enabled(&w->dev));
+		device_config_reset(&w->dev);
+		assert_false(device_page_requests_enabled(&w->dev));
+	}
+}
+
 static void controls_are_the_guests_own(void **state)
 {
 	struct world *w = *state;
@@ -376,6 +409,7 @@ int main(void)
 		WITH_WORLD(a_taken_default_place_costs_the_pasids_only),
 		WITH_WORLD(lists_that_do_not_end),
 		WITH_WORLD(ats_needs_host_and_vIOMMU),
+		WITH_WORLD(page_requests_need_host_and_vIOMMU),
 		WITH_WORLD(controls_are_the_guests_own),
 	};
 

@@ -165,7 +165,7 @@ static void tail_between_wide_descriptors_is_an_error(void **state)
 static void a_bad_descriptor_stops_the_queue_until_the_error_is_cleared(void **state)
 {
 	static const struct { uint64_t qw0; unsigned int code; } bad[] = {
-		{ 0, IQE_TYPE }, { 9, IQE_TYPE }, { 1, IQE_RESERVED }, { 5 | 1 << 8, IQE_RESERVED },
+		{ 0, IQE_TYPE }, { 10, IQE_TYPE }, { 1, IQE_RESERVED }, { 5 | 1 << 8, IQE_RESERVED },
 		{ DESC_PIOTLB(1, 1, 0), IQE_RESERVED },
 	};
 	struct rig *rig = *state;

@@ -43,6 +43,14 @@ static const struct expected expected[] = {
 	{ 0x0ac, 4, 0, ALL32, 0, 0 },				/* IEUADDR */
 	{ 0x0b0, 8, 0, 0, 0, 0 },				/* IQERCD */
 	{ 0x0b8, 8, 0, 0xfffffffffffff80f, 0, 0 },		/* IRTA: address, EIME, size */
+	{ 0x0c0, 8, 0, 0x7ffe0, 0, 0 },				/* PQH */
+	{ 0x0c8, 8, 0, 0x7ffe0, 0, 0 },				/* PQT */
+	{ 0x0d0, 8, 0, 0xfffffffffffff007, 0, 0 },		/* PQA: base, PQS */
+	{ 0x0dc, 4, 0, 0, 3, VTD_HOOK_PRS },			/* PPR PRO */
+	{ 0x0e0, 4, 0x80000000, 0x80000000, 0, VTD_HOOK_PECTL },
+	{ 0x0e4, 4, 0, ALL32, 0, 0 },				/* PEDATA */
+	{ 0x0e8, 4, 0, 0xfffffffc, 0, 0 },			/* PEADDR */
+	{ 0x0ec, 4, 0, ALL32, 0, 0 },				/* PEUADDR */
 	{ 0xf00, 8, 0, 0xfffffffffffff07f, 0, 0 },		/* IVA: address, IH, AM */
 	{ 0xf08, 8, 0, 0xb003ffff00000000, 0, VTD_HOOK_IOTLB },	/* no IAIG */
 #define FRCD(n)                                  \
@@ -355,12 +363,12 @@ static const struct field ecap_fields[] = {
 	{ "IRO", 17, 8, true, 0xf0 },	/* the IOTLB registers are at 0xf00 */
 	{ "18", 19, 18, false, 0 }, { "MHMV", 23, 20, true, 0 }, { "24", 24, 24, false, 0 },
 	{ "MTS", 25, 25, false, 0 },
-	{ "NEST", 26, 26, false, 0 }, { "27", 28, 27, false, 0 }, { "PRS", 29, 29, false, 0 },
+	{ "NEST", 26, 26, false, 0 }, { "27", 28, 27, false, 0 }, { "PRS", 29, 29, true, 1 },
 	{ "ERS", 30, 30, false, 0 },
 	{ "SRS", 31, 31, true, 1 }, { "POT", 32, 32, false, 0 }, { "NWFS", 33, 33, false, 0 },
 	{ "EAFS", 34, 34, true, 1 }, { "PSS", 39, 35, true, 19 }, { "PASID", 40, 40, true, 1 },
 	{ "DIT", 41, 41, false, 0 },
-	{ "PDS", 42, 42, false, 0 }, { "SMTS", 43, 43, false, 0 }, { "VCS", 44, 44, false, 0 },
+	{ "PDS", 42, 42, true, 1 }, { "SMTS", 43, 43, false, 0 }, { "VCS", 44, 44, false, 0 },
 	{ "SSADS", 45, 45, false, 0 },
 	{ "SSTS", 46, 46, false, 0 }, { "FSTS", 47, 47, false, 0 },
 	{ "SMPWCS", 48, 48, true, 1 }, { "RPS", 49, 49, true, 1 },
@@ -424,10 +432,12 @@ static void hosts_narrow_capabilities(void **state)
 	/* each bit that the host lacks is either needed, or taken away, or of no matter */
 	for (unsigned int bit = 0; bit < 64; bit++) {
 		bool needed = bit == 43 || bit == 47 || bit == 26;	/* SMTS FSTS NEST */
-		/* DT SRS EAFS PASID SMPWCS */
-		bool follows = bit == 2 || bit == 31 || bit == 34 || bit == 40 || bit == 48;
+		/* DT PRS SRS EAFS PASID SMPWCS */
+		bool follows = bit == 2 || bit == 29 || bit == 31 || bit == 34 || bit == 40 || bit == 48;
 		uint64_t want = follows ? full_ecap & ~BIT64(bit) : full_ecap;
 
+		if (bit == 29)		/* nothing to drain either */
+			want &= ~BIT64(42);
 		if (bit == 40)		/* without PASIDs no width of them */
 			want &= ~(0x1fULL << 35);
 		if (bit == 39)		/* 16 bits instead of the 20 we have */

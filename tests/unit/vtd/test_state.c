@@ -421,7 +421,10 @@ static uint64_t other_value(enum vtd_reg reg, uint64_t now)
 		return 0x373;
 	case VTD_FECTL:
 	case VTD_IECTL:
+	case VTD_PECTL:
 		return EVENT_IM | EVENT_IP;
+	case VTD_PRS:
+		return 3;
 	case VTD_IQH:
 		return 0x120;
 	default:
