@@ -2,9 +2,10 @@
 /*
  * The register page: VT-d 4.1 s11.4.
  *
- * VTD_REGISTERS is the one table of registers. Reset, access rules, the hooks and the
- * tests all come from it. CAP, ECAP and their dependents are set by the unit at reset.
- * Registers of features that the unit never offers (protected memory, performance
+ * VTD_REGISTERS is the one table of registers. Reset, access rules, the hooks, saved states
+ * and the tests all come from it (state.c also has to know which bits the unit itself changes
+ * in a register that software may write). CAP, ECAP and their dependents are set by the unit at
+ * reset. Registers of features that the unit never offers (protected memory, performance
  * monitoring) are not there: they read as 0.
  */
 #ifndef VTD_REGS_H

@@ -25,9 +25,9 @@ enum { VERSION = 1, HEADER_BYTES = 32, TOLD_MAX = 2 * VTD_MAX_PASIDS };
 
 static const struct {
 	uint32_t offset, size;
-	uint64_t reset;
+	uint64_t reset, software; /* the bits that software may change */
 } registers[VTD_NUM_REGS] = {
-#define REGISTER(name, offset, size, reset, ...) { offset, size, reset },
+#define REGISTER(name, offset, size, reset, rw, w1c, ...) { offset, size, reset, (rw) | (w1c) },
 	VTD_REGISTERS(REGISTER)
 #undef REGISTER
 };
@@ -252,6 +252,35 @@ int vtd_save(struct nst_viommu *viommu, void **data, size_t *size)
 
 /* --- restoring ------------------------------------------------------------------------------- */
 
+/* The bits that the unit changes itself, besides. */
+static uint64_t unit_bits(enum vtd_reg reg)
+{
+	switch (reg) {
+	case VTD_CCMD:
+		return VTD_CCMD_CAIG;
+	case VTD_IOTLB:
+		return VTD_IOTLB_IAIG;
+	case VTD_FSTS:
+		return VTD_FSTS_EVENTS | VTD_FSTS_FRI;
+	case VTD_IQH:
+		return VTD_IQ_POSITION;
+	default:
+		if (reg >= VTD_FRCD0_LO && reg <= VTD_FRCD7_HI)
+			return UINT64_MAX;
+		if (registers[reg].reset == VTD_EVENT_IM)
+			return VTD_EVENT_IP;
+		return registers[reg].software ? 0 : UINT64_MAX; /* of a read-only one all */
+	}
+}
+
+static bool has_only_its_bits(const uint64_t *regs)
+{
+	for (unsigned int i = 0; i < VTD_NUM_REGS; i++)
+		if (regs[i] & ~(registers[i].software | unit_bits(i)))
+			return false;
+	return true;
+}
+
 /* A state that the unit can be in between two commands. */
 static bool is_possible(const struct image *img)
 {
@@ -274,11 +303,11 @@ static bool is_possible(const struct image *img)
 	       regs[VTD_ECAP] == img->ecap && !regs[VTD_GCMD] && !(regs[VTD_GSTS] & ~enables) &&
 	       !(img->irta & ~irta) && !(img->unfinished & ~UNFINISHED) &&
 	       !(img->unfinished_gsts & ~(VTD_GCMD_TE | VTD_GCMD_SRTP)) &&
+	       (!img->unfinished_gsts || (img->unfinished & VTD_HOOK_GCMD)) &&
 	       (!(regs[VTD_CCMD] & VTD_CCMD_ICC) || (img->unfinished & VTD_HOOK_CCMD)) &&
 	       (!(regs[VTD_IOTLB] & VTD_IOTLB_IVT) || (img->unfinished & VTD_HOOK_IOTLB)) &&
-	       !(regs[VTD_FSTS] & ~(VTD_FSTS_EVENTS | VTD_FSTS_FRI)) &&
 	       faults == !!(regs[VTD_FSTS] & VTD_FSTS_PPF) && img->next_frcd < VTD_FRCD_COUNT &&
-	       !(regs[VTD_IQH] & ~VTD_IQ_POSITION) && !(img->rtaddr & ~VTD_RTADDR_FIELDS);
+	       has_only_its_bits(regs) && !(img->rtaddr & ~VTD_RTADDR_FIELDS);
 }
 
 /*

@@ -734,11 +734,27 @@ static void impossible_states_are_refused(void **state)
 		enum vtd_reg reg;
 		uint64_t set;
 	} wrong[] = {
-		{ VTD_VER, 1 },		  { VTD_CAP, 1 << 4 },		{ VTD_ECAP, 1 << 4 },
-		{ VTD_GCMD, 1 },	  { VTD_GSTS, 1 << 27 },	{ VTD_GSTS, 1 << 28 },
-		{ VTD_CCMD, 1ULL << 63 }, { VTD_IOTLB, 1ULL << 63 },	{ VTD_FSTS, 1 << 16 },
-		{ VTD_FSTS, FSTS_PPF },	  { VTD_FRCD5_HI, 1ULL << 63 }, { VTD_IQH, 1 << 19 },
-		{ VTD_IQH, 8 },		  { VTD_FECTL, 1ULL << 32 },
+		{ VTD_VER, 1 },
+		{ VTD_CAP, 1 << 4 },
+		{ VTD_ECAP, 1 << 4 },
+		{ VTD_GCMD, 1 },
+		{ VTD_GSTS, 1 << 27 },
+		{ VTD_GSTS, 1 << 28 },
+		{ VTD_CCMD, 1ULL << 63 },
+		{ VTD_IOTLB, 1ULL << 63 },
+		{ VTD_FSTS, 1 << 16 },
+		{ VTD_FSTS, FSTS_PPF },
+		{ VTD_FRCD5_HI, 1ULL << 63 },
+		{ VTD_IQH, 1 << 19 },
+		{ VTD_IQH, 8 },
+		{ VTD_FECTL, 1ULL << 32 },
+		{ VTD_FECTL, 1 },
+		{ VTD_FEADDR, 1 },
+		{ VTD_IEADDR, 2 },
+		{ VTD_RTADDR, 1 },
+		{ VTD_IQT, 8 },
+		{ VTD_ICS, 2 },
+		{ VTD_IECTL, 1 << 29 },
 	};
 	struct guest g = busy_guest();
 	struct stream s = save(g.rig);
@@ -773,9 +789,14 @@ static void impossible_states_are_refused(void **state)
 		refused(g.rig, EINVAL, s.bytes, s.size);
 	}
 	le_store(s.bytes + 32 + 36, 4, 0);
+	le_store(s.bytes + 32 + 40, 8, GCMD_TE); /* of no command */
+	reseal(s);
+	refused(g.rig, EINVAL, s.bytes, s.size);
+	le_store(s.bytes + 32 + 36, 4, VTD_HOOK_GCMD);
 	le_store(s.bytes + 32 + 40, 8, GCMD_QIE);
 	reseal(s);
 	refused(g.rig, EINVAL, s.bytes, s.size);
+	le_store(s.bytes + 32 + 36, 4, 0);
 	le_store(s.bytes + 32 + 40, 8, 0);
 	/* more devices than there can be */
 	for (uint32_t n = 1; n; n <<= 1) {
