@@ -44,7 +44,8 @@ struct nst_device_region {
  *
  * If the last 8 bytes of configuration space are taken and no other place is named, the
  * device is opened without PASIDs; what is in the way is logged.
- * Errors: -EINVAL (@vpasid_offset is taken or is no such place; the reason is logged), -EPERM (the host cannot isolate its interrupts, or has given it to another),
+ * Errors: -ENODEV (the VM has no host), -EINVAL (@vpasid_offset is taken or is no such place; the
+ * reason is logged), -EPERM (the host cannot isolate its interrupts, or has given it to another),
  * -EOPNOTSUPP (no nested translation on this host), -ENOMEM, or what open(2) and the
  * ioctls give.
  */

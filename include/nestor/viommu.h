@@ -15,11 +15,23 @@ extern "C" {
 struct nst_viommu;
 
 /**
+ * enum nst_vtd_feature - what a unit can offer to emulated devices and cannot carry out
+ * for passed-through ones: a unit with any of them refuses nst_viommu_attach(), but
+ * NST_VTD_FIVE_LEVEL where the host's IOMMU has it.
+ */
+enum nst_vtd_feature {
+	NST_VTD_SECOND_STAGE = 1 << 0, /* second-stage tables in scalable mode (SSTS) */
+	NST_VTD_NESTED = 1 << 1,       /* ... under first-stage ones (NEST); implies SSTS */
+	NST_VTD_FIVE_LEVEL = 1 << 2,   /* first stages of 57 bits (FS5LP) */
+};
+
+/**
  * struct nst_vtd_config - an Intel VT-d remapping unit in scalable mode.
  * @vm: whose memory holds the guest's tables and queues.
  * @send_msi: deliver an interrupt: a 4-byte write of @data to @address, as a device
- *	would do it. Called from within nst_viommu_mmio_write() and _attach(), with the
- *	unit's command lock held: it must not call the unit.
+ *	would do it. Called from within nst_viommu_mmio_write(), _attach() and _translate(), with
+ *	the unit's command lock held: it must not call the unit.
+ * @features: of enum nst_vtd_feature, beyond what every unit offers.
  * @remap_interrupts: offer interrupt remapping. The VMM then gives every MSI and every
  *	I/O APIC message to nst_viommu_remap_msi() or _ioapic() before it delivers it.
  * @x2apic: with it, destinations of 32 bits.
@@ -34,6 +46,7 @@ struct nst_vtd_config {
 	const struct nst_log *log;
 	void (*send_msi)(void *opaque, uint64_t address, uint32_t data);
 	void *opaque;
+	unsigned int features;
 	bool remap_interrupts, x2apic, post_interrupts;
 	void (*interrupts_changed)(void *opaque, uint32_t first, uint32_t count);
 };
@@ -77,6 +90,51 @@ NST_API uint64_t nst_viommu_mmio_read(struct nst_viommu *viommu, uint64_t offset
 				      unsigned int size);
 NST_API void nst_viommu_mmio_write(struct nst_viommu *viommu, uint64_t offset, unsigned int size,
 				   uint64_t value);
+
+/**
+ * struct nst_translate_request - one access by a device that the VMM emulates.
+ * @pasid: NST_NO_PASID for a request without PASID.
+ * @privileged: Privileged Mode Requested; only with a PASID.
+ */
+struct nst_translate_request {
+	nst_rid rid;
+	uint32_t pasid;
+	nst_iova iova;
+	bool write;
+	bool privileged;
+};
+
+/**
+ * struct nst_translation - where the access goes.
+ * @gpa: of @iova. The @size bytes from there on (never 0) are translated in one piece.
+ * @read, @write: what is known to be allowed of these bytes.
+ * @interrupt: a write to the interrupt address range: @gpa and what is written are an
+ *	interrupt message, not memory.
+ */
+struct nst_translation {
+	nst_gpa gpa;
+	uint64_t size;
+	bool read, write;
+	bool interrupt;
+};
+
+/**
+ * nst_viommu_translate() - translate an access by the guest's tables, as the unit's
+ * registers say. Any @rid without nst_viommu_attach() is that of an emulated device.
+ *
+ * Accessed and dirty bits are set in the guest's tables. Results are cached until the
+ * guest invalidates them, as in hardware. An invalidation waits for translations that
+ * are under way, and not for what the caller does with a result: a VMM whose devices
+ * run beside its virtual CPUs has to see to it that an access it began is over before
+ * the register write that invalidates returns to the guest.
+ *
+ * Errors: -EFAULT: the request is refused; what the architecture reports of that is
+ * recorded for the guest. *@out is then unchanged. Threads: any; a hit in the cache
+ * takes one lock shared and waits for no command.
+ */
+NST_MUST_CHECK NST_API int nst_viommu_translate(struct nst_viommu *viommu,
+						const struct nst_translate_request *req,
+						struct nst_translation *out);
 
 /** nst_viommu_reset() - as after power-on; devices reach memory untranslated. */
 NST_API void nst_viommu_reset(struct nst_viommu *viommu);
@@ -179,6 +237,7 @@ struct nst_viommu_stats {
 	/* to groups that were never asked for, were answered before, or whose device or
 	 * attachment is no more: ignored */
 	uint64_t unknown_page_responses;
+	uint64_t walks; /* translations for emulated devices that no cache had */
 };
 
 NST_API void nst_viommu_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *stats);

@@ -18,7 +18,8 @@ struct nst_vm;
 
 /**
  * nst_vm_create() - open the host's iommufd and make an IOAS for the guest's memory.
- * @host must outlive the VM. Errors: -ENOMEM, or what opening /dev/iommu gives
+ * @host must outlive the VM. NULL: there is none, because the VM has emulated devices only.
+ * Errors: -ENOMEM, or what opening /dev/iommu gives
  * (-ENOENT: no iommufd in this kernel; -EACCES: no permission).
  */
 NST_MUST_CHECK NST_API int nst_vm_create(struct nst_host *host, const struct nst_log *log,

@@ -3,7 +3,7 @@
  * See mem.h. Every change makes a new map and publishes it; the old one is freed when the
  * last reader has left (epoch.h).
  */
-#include <nestor/mem.h>
+#include "base/mem.h"
 
 #include "base/alloc.h"
 #include "base/bits.h"
@@ -202,4 +202,26 @@ int nst_mem_read(struct nst_mem *mem, nst_gpa gpa, void *buf, size_t size)
 int nst_mem_write(struct nst_mem *mem, nst_gpa gpa, const void *buf, size_t size)
 {
 	return copy(mem, gpa.v, (uint8_t *)buf, size, true);
+}
+
+unsigned int mem_enter(struct nst_mem *mem)
+{
+	return epoch_enter(&mem->epoch);
+}
+
+void mem_exit(struct nst_mem *mem, unsigned int token)
+{
+	epoch_exit(&mem->epoch, token);
+}
+
+void *mem_page(struct nst_mem *mem, nst_gpa gpa, bool *writable)
+{
+	uint64_t page = ALIGN_DOWN(gpa.v, PAGE_SIZE_4K), left, hva;
+	const struct mem_range *r = range_map_find(atomic_load(&mem->map), page, &left);
+
+	if (!r || left < PAGE_SIZE_4K)
+		return NULL;
+	hva = r->hva.v + (page - r->start);
+	*writable = r->perm & RANGE_WRITE;
+	return IS_ALIGNED(hva, 8) ? (void *)(uintptr_t)hva : NULL;
 }

@@ -211,9 +211,12 @@ int nst_device_open(struct nst_vm *vm, const struct nst_device_config *config,
 		    struct nst_device **out)
 {
 	struct nst_host *host = vm->iommufd.host;
-	struct nst_device *dev = alloc_object(struct nst_device);
+	struct nst_device *dev;
 	int ret;
 
+	if (!host)
+		return -ENODEV;
+	dev = alloc_object(struct nst_device);
 	if (!dev)
 		return -ENOMEM;
 	dev->vm = vm;

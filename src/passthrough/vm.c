@@ -14,6 +14,18 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+static int open_host(struct nst_vm *vm, struct nst_host *host)
+{
+	int ret = iommufd_open(host, &vm->iommufd);
+
+	if (ret)
+		return ret;
+	ret = iommufd_ioas_alloc(&vm->iommufd, &vm->ioas_id);
+	if (ret)
+		iommufd_close(&vm->iommufd);
+	return ret;
+}
+
 int nst_vm_create(struct nst_host *host, const struct nst_log *log, struct nst_vm **out)
 {
 	struct nst_vm *vm = alloc_object(struct nst_vm);
@@ -23,19 +35,17 @@ int nst_vm_create(struct nst_host *host, const struct nst_log *log, struct nst_v
 		return -ENOMEM;
 	vm->log = log;
 	mutex_init(&vm->lock);
-	ret = iommufd_open(host, &vm->iommufd);
+	ret = host ? open_host(vm, host) : 0;
 	if (ret)
 		goto free_vm;
-	ret = iommufd_ioas_alloc(&vm->iommufd, &vm->ioas_id);
-	if (ret)
-		goto close;
 	ret = nst_mem_create(&vm->mem);
 	if (ret)
 		goto close;
 	*out = vm;
 	return 0;
 close:
-	iommufd_close(&vm->iommufd); /* and with it the IOAS */
+	if (host)
+		iommufd_close(&vm->iommufd); /* and with it the IOAS */
 free_vm:
 	mutex_fini(&vm->lock);
 	free(vm);
@@ -48,8 +58,10 @@ void nst_vm_destroy(struct nst_vm *vm)
 		return;
 	nst_vm_unmap_all(vm);
 	nst_mem_destroy(vm->mem);
-	iommufd_destroy(&vm->iommufd, vm->ioas_id);
-	iommufd_close(&vm->iommufd);
+	if (vm->iommufd.host) {
+		iommufd_destroy(&vm->iommufd, vm->ioas_id);
+		iommufd_close(&vm->iommufd);
+	}
 	while (vm->mappings) { /* those that could not be unmapped: nobody is left to use them */
 		struct vm_mapping *m = vm->mappings;
 
@@ -104,11 +116,11 @@ static int map_locked(struct nst_vm *vm, struct vm_mapping *m, int fd, uint64_t 
 {
 	int ret = 0;
 
-	m->in_ioas = writable;
-	if (writable && fd >= 0)
+	m->in_ioas = writable && vm->iommufd.host;
+	if (m->in_ioas && fd >= 0)
 		ret = iommufd_ioas_map_file(&vm->iommufd, vm->ioas_id, m->gpa, m->size, fd, offset,
 					    true);
-	else if (writable)
+	else if (m->in_ioas)
 		ret = iommufd_ioas_map(&vm->iommufd, vm->ioas_id, m->gpa, m->size, m->hva, true);
 	if (ret)
 		return ret;

@@ -31,6 +31,12 @@ void nst_viommu_mmio_write(struct nst_viommu *viommu, uint64_t offset, unsigned 
 	viommu->ops->mmio_write(viommu, offset, size, value);
 }
 
+int nst_viommu_translate(struct nst_viommu *viommu, const struct nst_translate_request *req,
+			 struct nst_translation *out)
+{
+	return viommu->ops->translate(viommu, req, out);
+}
+
 void nst_viommu_reset(struct nst_viommu *viommu)
 {
 	viommu->ops->reset(viommu);

@@ -17,6 +17,8 @@ struct viommu_ops {
 	uint64_t (*mmio_read)(struct nst_viommu *viommu, uint64_t offset, unsigned int size);
 	void (*mmio_write)(struct nst_viommu *viommu, uint64_t offset, unsigned int size,
 			   uint64_t value);
+	int (*translate)(struct nst_viommu *viommu, const struct nst_translate_request *req,
+			 struct nst_translation *out);
 	void (*reset)(struct nst_viommu *viommu);
 	int (*fd)(struct nst_viommu *viommu);
 	void (*process)(struct nst_viommu *viommu);

@@ -30,13 +30,27 @@
 
 /* Offered only if every host IOMMU has them. */
 #define HOST_CAP VTD_CAP_FS1GP
+#define HOST_CAP_OPTIONAL VTD_CAP_FS5LP
 #define HOST_ECAP                                                                        \
 	(VTD_ECAP_SRS | VTD_ECAP_EAFS | VTD_ECAP_SMPWCS | VTD_ECAP_DT | VTD_ECAP_PASID | \
 	 VTD_ECAP_PRS)
 
 enum { MAX_PASID_BITS = 20 };
 
-void vtd_caps_default(uint64_t *cap, uint64_t *ecap)
+/* What only nst_viommu_translate() can do. */
+#define EMULATED_ECAP (VTD_ECAP_SSTS | VTD_ECAP_NEST)
+
+static void add_features(unsigned int features, uint64_t *cap, uint64_t *ecap)
+{
+	if (features & NST_VTD_SECOND_STAGE)
+		*ecap |= VTD_ECAP_SSTS;
+	if (features & NST_VTD_NESTED)
+		*ecap |= VTD_ECAP_SSTS | VTD_ECAP_NEST;
+	if (features & NST_VTD_FIVE_LEVEL)
+		*cap |= VTD_CAP_FS5LP;
+}
+
+void vtd_caps_default(unsigned int features, uint64_t *cap, uint64_t *ecap)
 {
 	*cap = FIELD_PREP(VTD_CAP_ND, 6) | VTD_CAP_CM | VTD_CAP_SAGAW_39 | VTD_CAP_SAGAW_48 |
 	       FIELD_PREP(VTD_CAP_MGAW, 47) | FIELD_PREP(VTD_CAP_FRO, VTD_FRCD_OFFSET / 16) |
@@ -47,6 +61,7 @@ void vtd_caps_default(uint64_t *cap, uint64_t *ecap)
 		FIELD_PREP(VTD_ECAP_IRO, VTD_IRO_OFFSET / 16) | VTD_ECAP_SMTS | VTD_ECAP_FSTS |
 		VTD_ECAP_RPS | VTD_ECAP_PDS | FIELD_PREP(VTD_ECAP_PSS, MAX_PASID_BITS - 1) |
 		HOST_ECAP;
+	add_features(features, cap, ecap);
 }
 
 unsigned int vtd_caps_pasid_bits(uint64_t ecap)
@@ -69,7 +84,11 @@ int vtd_caps_narrow(const struct iommufd_hw_info *host, uint64_t *cap, uint64_t 
 		*why = "its host IOMMU has no nested translation in scalable mode";
 		return -EOPNOTSUPP;
 	}
-	*cap &= host_cap | ~HOST_CAP;
+	if (*ecap & EMULATED_ECAP) {
+		*why = "the unit offers second-stage tables, which a host cannot nest on its own";
+		return -EOPNOTSUPP;
+	}
+	*cap &= host_cap | ~(HOST_CAP | HOST_CAP_OPTIONAL);
 	*ecap &= host_ecap | ~HOST_ECAP;
 	if (!(*ecap & VTD_ECAP_PRS)) /* nothing to drain */
 		*ecap &= ~VTD_ECAP_PDS;

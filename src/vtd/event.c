@@ -75,37 +75,53 @@ static enum vtd_reg frcd_hi(unsigned int index)
 	return VTD_FRCD0_HI + 2 * index;
 }
 
+static uint64_t make_frcd_hi(const struct vtd_fault *fault)
+{
+	uint64_t hi = VTD_FRCD_HI_F | (fault->write ? 0 : VTD_FRCD_HI_T1) |
+		      FIELD_PREP(VTD_FRCD_HI_FR, fault->reason) |
+		      FIELD_PREP(VTD_FRCD_HI_SID, fault->rid);
+
+	if (fault->pasid == NST_NO_PASID)
+		return hi;
+	return hi | VTD_FRCD_HI_PP | FIELD_PREP(VTD_FRCD_HI_PV, fault->pasid) |
+	       (fault->privileged ? VTD_FRCD_HI_PRIV : 0);
+}
+
 /*
  * s7.2.1 Primary Fault Logging: the registers are a ring, which software reads from FRI
  * on up to the first free one. So the place is the next in turn, not the first free: one
  * that software has already passed it would not look at again.
  */
-void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint32_t pasid, uint64_t addr, bool write,
-		      enum vtd_fault_reason reason)
+void vtd_fault_report(struct vtd_unit *u, const struct vtd_fault *fault)
 {
-	uint64_t who = FIELD_PREP(VTD_FRCD_HI_SID, rid);
 	uint64_t fsts = vtd_reg_get(&u->regs, VTD_FSTS);
 	unsigned int index = u->next_frcd;
 
 	u->faults++;
-	log_debug(u->log, "vtd: fault 0x%x of %02x:%02x.%x recorded", reason, rid >> 8,
-		  rid >> 3 & 31, rid & 7);
+	log_debug(u->log, "vtd: fault 0x%x of %02x:%02x.%x recorded", fault->reason,
+		  fault->rid >> 8, fault->rid >> 3 & 31, fault->rid & 7);
 	if (fsts & VTD_FSTS_PFO)
 		return;
 	if (vtd_reg_get(&u->regs, frcd_hi(index)) & VTD_FRCD_HI_F) {
 		vtd_status_raise(u, VTD_FSTS_PFO);
 		return;
 	}
-	if (pasid != NST_NO_PASID)
-		who |= VTD_FRCD_HI_PP | FIELD_PREP(VTD_FRCD_HI_PV, pasid);
 	u->next_frcd = (index + 1) % VTD_FRCD_COUNT;
-	vtd_reg_set(&u->regs, frcd_hi(index) - 1, addr & ~(PAGE_SIZE_4K - 1));
-	vtd_reg_set(&u->regs, frcd_hi(index),
-		    VTD_FRCD_HI_F | (write ? 0 : VTD_FRCD_HI_T1) |
-			    FIELD_PREP(VTD_FRCD_HI_FR, reason) | who);
+	vtd_reg_set(&u->regs, frcd_hi(index) - 1, fault->addr & ~(PAGE_SIZE_4K - 1));
+	vtd_reg_set(&u->regs, frcd_hi(index), make_frcd_hi(fault));
 	if (!(fsts & VTD_FSTS_PPF))
 		vtd_reg_update(&u->regs, VTD_FSTS, VTD_FSTS_FRI, FIELD_PREP(VTD_FSTS_FRI, index));
 	vtd_status_raise(u, VTD_FSTS_PPF);
+}
+
+void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint32_t pasid, uint64_t addr, bool write,
+		      enum vtd_fault_reason reason)
+{
+	vtd_fault_report(u, &(struct vtd_fault){ .rid = rid,
+						 .pasid = pasid,
+						 .addr = addr,
+						 .write = write,
+						 .reason = reason });
 }
 
 /* PPF is the OR of all F bits. An event whose causes are all gone is no longer pending. */

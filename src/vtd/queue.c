@@ -97,6 +97,7 @@ static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cm
 {
 	u->descriptors++;
 	u->attach.work++;
+	vtd_xlate_invalidate(u, d);
 	switch (d->type) {
 	case VTD_DESC_CONTEXT:
 		if (d->scope == VTD_SCOPE_DEVICE)

@@ -154,6 +154,7 @@ enum vtd_iqei {
 #define VTD_FRCD_HI_PV GENMASK64(59, 40)
 #define VTD_FRCD_HI_FR GENMASK64(39, 32)
 #define VTD_FRCD_HI_PP BIT64(31)
+#define VTD_FRCD_HI_PRIV BIT64(29)
 #define VTD_FRCD_HI_SID GENMASK64(15, 0)
 
 enum { VTD_MMIO_DWORDS = 4096 / 4 };

@@ -411,6 +411,7 @@ static int apply(struct vtd_unit *u, struct image *img) REQUIRES(u->cmd_lock)
 			 VTD_GCMD_TE;
 	vtd_regs_load(&u->regs, img->regs);
 	vtd_ir_set_mode(u, vtd_ir_mode(img->irta, img->regs[VTD_GSTS]));
+	vtd_xlate_configure(u);
 	u->told = img->told;
 	u->num_told = img->num_told;
 	img->told = NULL;

@@ -72,28 +72,27 @@ static uint32_t dir_pasids(uint64_t context0)
 	return 1u << (FIELD_GET(VTD_CONTEXT_PDTS, context0) + 7 + VTD_PASID_TABLE_LG2);
 }
 
-static enum vtd_fault_reason lookup_pasid(const struct vtd_tables *tables, uint64_t context0,
-					  uint32_t pasid, struct vtd_lookup *out)
+static enum vtd_fault_reason find_pasid(const struct vtd_tables *tables, uint64_t context0,
+					uint32_t pasid, bool rid_pasid, struct vtd_lookup *out)
 {
-	struct vtd_pasid_entry entry;
 	enum vtd_fault_reason reason;
 	uint64_t table = 0;
 	nst_gpa at;
 	le64 raw;
 
 	if (pasid >= dir_pasids(context0))
-		return VTD_FAULT_PASID_DIR_ACCESS;
+		return rid_pasid ? VTD_FAULT_CONTEXT_RID_PASID : VTD_FAULT_CONTEXT_PDTS;
 	at.v = (context0 & VTD_TABLE_PTR) + (pasid >> VTD_PASID_TABLE_LG2) * sizeof(raw);
 	if (nst_mem_read(tables->mem, at, &raw, sizeof(raw)))
 		return VTD_FAULT_PASID_DIR_ACCESS;
 	reason = vtd_pasid_dir_decode(le64_get(raw), out, &table);
 	if (reason)
 		return reason;
-	at.v = table + (pasid & (BIT64(VTD_PASID_TABLE_LG2) - 1)) * sizeof(entry);
-	if (nst_mem_read(tables->mem, at, &entry, sizeof(entry)))
+	at.v = table + (pasid & (BIT64(VTD_PASID_TABLE_LG2) - 1)) * sizeof(out->entry);
+	if (nst_mem_read(tables->mem, at, &out->entry, sizeof(out->entry)))
 		return VTD_FAULT_PASID_TABLE_ACCESS;
-	out->fault_disabled |= le64_get(entry.qw[0]) & VTD_PASID_FPD;
-	return vtd_pasid_entry_decode(&entry, tables->cap, tables->ecap, &out->attachment);
+	out->fault_disabled |= le64_get(out->entry.qw[0]) & VTD_PASID_FPD;
+	return VTD_FAULT_NONE;
 }
 
 struct scalable_context {
@@ -135,8 +134,8 @@ static enum vtd_fault_reason read_context(const struct vtd_tables *tables, nst_r
 	return VTD_FAULT_NONE;
 }
 
-static enum vtd_fault_reason lookup_scalable(const struct vtd_tables *tables, nst_rid rid,
-					     struct vtd_lookup *out)
+static enum vtd_fault_reason find_scalable(const struct vtd_tables *tables, nst_rid rid,
+					   uint32_t pasid, struct vtd_lookup *out)
 {
 	struct scalable_context context;
 	enum vtd_fault_reason reason = read_context(tables, rid, out, &context);
@@ -145,7 +144,12 @@ static enum vtd_fault_reason lookup_scalable(const struct vtd_tables *tables, ns
 		return reason;
 	if (tables->ecap & VTD_ECAP_RPS) /* without it PASID 0, whatever the field says */
 		out->rid_pasid = FIELD_GET(VTD_CONTEXT_RID_PASID, context.qw1);
-	return lookup_pasid(tables, context.qw0, out->rid_pasid, out);
+	out->rid_privileged = context.qw1 & VTD_CONTEXT_RID_PRIV;
+	if (pasid == NST_NO_PASID)
+		return find_pasid(tables, context.qw0, out->rid_pasid, true, out);
+	if (!(context.qw0 & VTD_CONTEXT_PASIDE))
+		return VTD_FAULT_CONTEXT_PASIDE;
+	return find_pasid(tables, context.qw0, pasid, false, out);
 }
 
 static bool is_scalable(const struct vtd_tables *tables)
@@ -157,13 +161,17 @@ enum vtd_fault_reason vtd_tables_lookup_pasid(const struct vtd_tables *tables, n
 					      uint32_t pasid, struct vtd_lookup *out)
 {
 	struct scalable_context context;
+	enum vtd_fault_reason reason;
 
 	*out = (struct vtd_lookup){ .attachment.kind = ATTACHMENT_BLOCKED };
 	/* what is wrong with the context entry is told of the plain requests */
 	if (!is_scalable(tables) || read_context(tables, rid, out, &context) ||
 	    !(context.qw0 & VTD_CONTEXT_PASIDE) || pasid >= dir_pasids(context.qw0))
 		return VTD_FAULT_PASID_NOT_PRESENT;
-	return lookup_pasid(tables, context.qw0, pasid, out);
+	reason = find_pasid(tables, context.qw0, pasid, false, out);
+	return reason ? reason
+		      : vtd_pasid_entry_decode(&out->entry, tables->cap, tables->ecap,
+					       &out->attachment);
 }
 
 void vtd_tables_pasid_dir(const struct vtd_tables *tables, nst_rid rid, struct vtd_pasid_dir *out)
@@ -183,13 +191,8 @@ void vtd_tables_pasid_dir(const struct vtd_tables *tables, nst_rid rid, struct v
 	};
 }
 
-/*
- * Legacy mode: pass-through entries work. Second-stage tables would have to be shadowed
- * into the host's, which this unit does not do: for the guest, a translation type that
- * the hardware does not have.
- */
-static enum vtd_fault_reason lookup_legacy(const struct vtd_tables *tables, nst_rid rid,
-					   struct vtd_lookup *out)
+static enum vtd_fault_reason find_legacy(const struct vtd_tables *tables, nst_rid rid,
+					 struct vtd_lookup *out)
 {
 	struct {
 		le64 qw[2];
@@ -197,37 +200,69 @@ static enum vtd_fault_reason lookup_legacy(const struct vtd_tables *tables, nst_
 	nst_gpa at = { (tables->rtaddr & VTD_TABLE_PTR) + (rid >> 8) * sizeof(entry) };
 	uint64_t lo;
 
+	out->legacy = true;
 	if (nst_mem_read(tables->mem, at, &entry, sizeof(entry)))
 		return VTD_FAULT_LEGACY_ROOT_ACCESS;
 	lo = le64_get(entry.qw[0]);
 	if (!(lo & VTD_ROOT_P))
-		return VTD_FAULT_ROOT_NOT_PRESENT;
+		return VTD_FAULT_LEGACY_ROOT_NOT_PRESENT;
+	if ((lo & VTD_ROOT_RESERVED) || le64_get(entry.qw[1]))
+		return VTD_FAULT_LEGACY_ROOT_RESERVED;
 	at.v = (lo & VTD_TABLE_PTR) + (rid & 0xff) * sizeof(entry);
 	if (nst_mem_read(tables->mem, at, &entry, sizeof(entry)))
 		return VTD_FAULT_LEGACY_CONTEXT_ACCESS;
-	lo = le64_get(entry.qw[0]);
-	if (!(lo & VTD_CONTEXT_P))
-		return VTD_FAULT_CONTEXT_NOT_PRESENT;
-	out->fault_disabled = lo & VTD_CONTEXT_FPD;
-	if (FIELD_GET(VTD_LEGACY_CONTEXT_TT, lo) != VTD_LEGACY_TT_PASS_THROUGH)
-		return VTD_FAULT_LEGACY_CONTEXT_INVALID;
-	out->attachment.kind = ATTACHMENT_BYPASS;
+	out->context[0] = le64_get(entry.qw[0]);
+	out->context[1] = le64_get(entry.qw[1]);
+	if (!(out->context[0] & VTD_CONTEXT_P))
+		return VTD_FAULT_LEGACY_CONTEXT_NOT_PRESENT;
+	out->fault_disabled = out->context[0] & VTD_CONTEXT_FPD;
+	if ((out->context[0] & VTD_LEGACY_CONTEXT_RESERVED0) ||
+	    (out->context[1] & VTD_LEGACY_CONTEXT_RESERVED1))
+		return VTD_FAULT_LEGACY_CONTEXT_RESERVED;
 	return VTD_FAULT_NONE;
 }
 
-enum vtd_fault_reason vtd_tables_lookup(const struct vtd_tables *tables, nst_rid rid,
-					struct vtd_lookup *out)
+enum vtd_fault_reason vtd_tables_find(const struct vtd_tables *tables, nst_rid rid, uint32_t pasid,
+				      struct vtd_lookup *out)
 {
 	*out = (struct vtd_lookup){ .attachment.kind = ATTACHMENT_BLOCKED };
 	switch (FIELD_GET(VTD_RTADDR_TTM, tables->rtaddr)) {
 	case VTD_TTM_SCALABLE:
-		return lookup_scalable(tables, rid, out);
+		return find_scalable(tables, rid, pasid, out);
 	case VTD_TTM_LEGACY:
-		return lookup_legacy(tables, rid, out);
+		return pasid == NST_NO_PASID ? find_legacy(tables, rid, out) : VTD_FAULT_RTA_PASID;
 	case VTD_TTM_ABORT: /* all requests are aborted, and nothing is reported */
 		out->fault_disabled = true;
 		return VTD_FAULT_RTA_TTM;
 	default:
 		return VTD_FAULT_RTA_TTM;
 	}
+}
+
+unsigned int vtd_second_stage_levels(uint64_t cap, uint64_t aw)
+{
+	return aw <= 3 && (FIELD_GET(VTD_CAP_SAGAW, cap) & BIT64(aw)) ? (unsigned int)aw + 2 : 0;
+}
+
+/*
+ * Legacy mode: pass-through entries work. Second-stage tables would have to be shadowed
+ * into the host's, which this unit does not do: for the guest, a translation type that
+ * the hardware does not have.
+ */
+enum vtd_fault_reason vtd_tables_lookup(const struct vtd_tables *tables, nst_rid rid,
+					struct vtd_lookup *out)
+{
+	enum vtd_fault_reason reason = vtd_tables_find(tables, rid, NST_NO_PASID, out);
+
+	if (reason)
+		return reason;
+	if (!out->legacy)
+		return vtd_pasid_entry_decode(&out->entry, tables->cap, tables->ecap,
+					      &out->attachment);
+	if (FIELD_GET(VTD_LEGACY_CONTEXT_TT, out->context[0]) != VTD_LEGACY_TT_PASS_THROUGH ||
+	    !vtd_second_stage_levels(tables->cap,
+				     FIELD_GET(VTD_LEGACY_CONTEXT_AW, out->context[1])))
+		return VTD_FAULT_LEGACY_CONTEXT_INVALID;
+	out->attachment.kind = ATTACHMENT_BYPASS;
+	return VTD_FAULT_NONE;
 }

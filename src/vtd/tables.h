@@ -18,18 +18,31 @@ struct vtd_tables {
 	uint64_t cap, ecap; /* what the unit offers: other bits are reserved */
 };
 
-struct vtd_lookup {
-	struct attachment attachment;
-	uint32_t rid_pasid;  /* what requests without PASID go by; 0 if unknown */
-	bool fault_disabled; /* FPD: do not record what is wrong */
-	bool page_requests;  /* PRE: the device may make them */
-};
-
 /* The 64 bytes of a scalable-mode PASID-table entry. */
 struct vtd_pasid_entry {
 	le64 qw[8];
 };
 _Static_assert(sizeof(struct vtd_pasid_entry) == 64, "PASID-table entry");
+
+/* What the tables say of a request's requester and PASID. */
+struct vtd_lookup {
+	struct attachment attachment; /* vtd_tables_lookup() */
+	uint32_t rid_pasid;	      /* what requests without PASID go by; 0 if unknown */
+	bool fault_disabled;	      /* FPD: do not record what is wrong */
+	bool page_requests;	      /* PRE: the device may make them */
+	bool legacy;		      /* context is valid, else entry */
+	bool rid_privileged;	      /* requests without PASID are privileged */
+	uint64_t context[2];
+	struct vtd_pasid_entry entry;
+};
+
+/*
+ * The entry that requests of @rid with @pasid (NST_NO_PASID: without one) go by, as it
+ * stands in memory: a legacy-mode context entry or a PASID-table entry, present or not.
+ * Returns what is wrong on the way there; always fills @out.
+ */
+enum vtd_fault_reason vtd_tables_find(const struct vtd_tables *tables, nst_rid rid, uint32_t pasid,
+				      struct vtd_lookup *out);
 
 /*
  * Where plain requests of @rid go. Always fills @out; the attachment is BLOCKED unless
@@ -58,10 +71,15 @@ enum vtd_fault_reason vtd_pasid_dir_decode(uint64_t entry, struct vtd_lookup *ou
 enum vtd_fault_reason vtd_pasid_entry_decode(const struct vtd_pasid_entry *entry, uint64_t cap,
 					     uint64_t ecap, struct attachment *out);
 
+/* Levels of a second stage of address width @aw (field value), or 0: not offered. */
+unsigned int vtd_second_stage_levels(uint64_t cap, uint64_t aw);
+
 /* Reasons that say "nothing there (yet)", not "this is wrong". */
 static inline bool vtd_fault_is_absence(enum vtd_fault_reason reason)
 {
-	return reason == VTD_FAULT_ROOT_NOT_PRESENT || reason == VTD_FAULT_CONTEXT_NOT_PRESENT ||
+	return reason == VTD_FAULT_LEGACY_ROOT_NOT_PRESENT ||
+	       reason == VTD_FAULT_LEGACY_CONTEXT_NOT_PRESENT ||
+	       reason == VTD_FAULT_ROOT_NOT_PRESENT || reason == VTD_FAULT_CONTEXT_NOT_PRESENT ||
 	       reason == VTD_FAULT_PASID_DIR_NOT_PRESENT || reason == VTD_FAULT_PASID_NOT_PRESENT;
 }
 

@@ -38,15 +38,20 @@ int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 	uint64_t cap, ecap;
 	int ret;
 
-	vtd_caps_default(&cap, &ecap);
+	vtd_caps_default(config->features, &cap, &ecap);
 	ret = vtd_ir_caps(config, &cap, &ecap);
 	if (ret)
 		return ret;
 	u = alloc_object(struct vtd_unit);
 	if (!u)
 		return -ENOMEM;
+	if (vtd_xlate_init(&u->xlate, nst_vm_mem(config->vm))) {
+		free(u);
+		return -ENOMEM;
+	}
 	ret = open_descriptors(u);
 	if (ret) {
+		vtd_xlate_fini(&u->xlate);
 		free(u);
 		return ret;
 	}
@@ -63,6 +68,9 @@ int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 	attach_table_init(&u->attach, u->vm, u->log);
 	vtd_regs_init(&u->regs);
 	vtd_regs_reset(&u->regs, u->cap, u->ecap);
+	mutex_lock(&u->cmd_lock);
+	vtd_xlate_configure(u);
+	mutex_unlock(&u->cmd_lock);
 	*out = &u->base;
 	return 0;
 }
@@ -95,6 +103,7 @@ static void vtd_destroy(struct nst_viommu *viommu)
 	vtd_told_forget(u);
 	vtd_page_requests_fini(u);
 	mutex_unlock(&u->cmd_lock);
+	vtd_xlate_fini(&u->xlate);
 	vtd_regs_fini(&u->regs);
 	mutex_fini(&u->cmd_lock);
 	close(u->poll_fd);
@@ -139,8 +148,10 @@ static void global_command(struct vtd_unit *u, uint32_t command) REQUIRES(u->cmd
 		}
 		log_info(u->log, "vtd: translation %s", u->translating ? "on" : "off");
 	}
-	if ((toggled & VTD_GCMD_TE) || (command & VTD_GCMD_SRTP))
+	if ((toggled & VTD_GCMD_TE) || (command & VTD_GCMD_SRTP)) {
+		vtd_xlate_configure(u);
 		vtd_reconcile_all(u);
+	}
 	if (command & VTD_GCMD_SRTP) /* CAP.ESRTPS: a new root empties all caches by itself */
 		attach_invalidate_all(&u->attach);
 	u->unfinished.status = true;
@@ -154,10 +165,12 @@ static void global_command(struct vtd_unit *u, uint32_t command) REQUIRES(u->cmd
 static void register_invalidation(struct vtd_unit *u, unsigned int hooks) REQUIRES(u->cmd_lock)
 {
 	if ((hooks & VTD_HOOK_CCMD) && (vtd_reg_get(&u->regs, VTD_CCMD) & VTD_CCMD_ICC)) {
+		vtd_xlate_configure(u);
 		vtd_reconcile_all(u);
 		u->unfinished.hooks |= VTD_HOOK_CCMD;
 	}
 	if ((hooks & VTD_HOOK_IOTLB) && (vtd_reg_get(&u->regs, VTD_IOTLB) & VTD_IOTLB_IVT)) {
+		vtd_xlate_configure(u);
 		attach_invalidate_all(&u->attach);
 		u->unfinished.hooks |= VTD_HOOK_IOTLB;
 	}
@@ -207,6 +220,7 @@ void vtd_set_caps(struct vtd_unit *u, uint64_t cap, uint64_t ecap)
 	u->cap = cap;
 	u->ecap = ecap;
 	vtd_regs_reset(&u->regs, cap, ecap);
+	vtd_xlate_configure(u);
 	for (struct vtd_device *d = u->devices; d; d = d->next)
 		offer_services(u, d);
 }
@@ -327,6 +341,7 @@ void vtd_reset_locked(struct vtd_unit *u)
 	vtd_told_forget(u);
 	vtd_ir_set_mode(u, 0);
 	vtd_regs_reset(&u->regs, u->cap, u->ecap);
+	vtd_xlate_configure(u);
 	vtd_reconcile_all(u);
 	u->attach.work_end = UINT64_MAX;
 	if (!vtd_settle(u))
@@ -378,6 +393,7 @@ static void vtd_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *st
 		.page_requests = u->page_requests,
 		.page_responses = u->page_responses,
 		.unknown_page_responses = u->unknown_page_responses,
+		.walks = atomic_load(&u->xlate.walks),
 	};
 	mutex_unlock(&u->cmd_lock);
 }
@@ -388,6 +404,7 @@ static const struct viommu_ops vtd_ops = {
 	.detach = vtd_detach,
 	.mmio_read = vtd_mmio_read,
 	.mmio_write = vtd_mmio_write,
+	.translate = vtd_xlate,
 	.reset = vtd_reset,
 	.fd = vtd_fd,
 	.process = vtd_process,

@@ -9,6 +9,7 @@
  *	ir.c		interrupt remapping
  *	page_request.c	page requests from the host's fault queue to the guest's
  *	event.c		fault records, status bits and the two interrupts
+ *	translate.c	translation for emulated devices, and its caches
  *	caps.c		what the unit offers
  *	state.c		save and restore
  *	regs.c, desc.c, tables.c	registers, descriptors, structures in memory
@@ -23,6 +24,7 @@
 #include "vtd/ir.h"
 #include "vtd/regs.h"
 #include "vtd/tables.h"
+#include "vtd/translate.h"
 
 #include <stdatomic.h>
 
@@ -82,6 +84,7 @@ struct vtd_unit {
 	int work_fd;		  /* an eventfd: a run has left something to do */
 	struct vtd_regs regs;	  /* with a lock of its own, inside cmd_lock */
 	atomic_bool frozen;	  /* the guest has seen cap and ecap */
+	struct vtd_xlate xlate;	  /* with a lock of its own, inside cmd_lock */
 
 	/*
 	 * One command at a time. Protects everything below; the host, the guest's memory
@@ -125,8 +128,8 @@ void vtd_set_caps(struct vtd_unit *u, uint64_t cap, uint64_t ecap) REQUIRES(u->c
 /* Have the VMM call nst_viommu_process(). */
 void vtd_announce_work(struct vtd_unit *u);
 
-/* caps.c: what a unit offers with no device, and what is left of it with @host's. */
-void vtd_caps_default(uint64_t *cap, uint64_t *ecap);
+/* caps.c: what a unit with @features offers with no device, and what is left of it with @host's. */
+void vtd_caps_default(unsigned int features, uint64_t *cap, uint64_t *ecap);
 /* -EOPNOTSUPP and a sentence in *@why if @host cannot carry the unit at all. */
 NST_MUST_CHECK int vtd_caps_narrow(const struct iommufd_hw_info *host, uint64_t *cap,
 				   uint64_t *ecap, const char **why);
@@ -197,7 +200,15 @@ void vtd_page_requests_take(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 void vtd_page_groups_prune(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 void vtd_page_response(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_lock);
 
-/* event.c: record a fault of @rid for the guest; @pasid may be NST_NO_PASID. */
+/* event.c: record a fault for the guest; @pasid may be NST_NO_PASID. */
+struct vtd_fault {
+	nst_rid rid;
+	uint32_t pasid;
+	uint64_t addr;
+	bool write, privileged;
+	enum vtd_fault_reason reason;
+};
+void vtd_fault_report(struct vtd_unit *u, const struct vtd_fault *fault) REQUIRES(u->cmd_lock);
 void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint32_t pasid, uint64_t addr, bool write,
 		      enum vtd_fault_reason reason) REQUIRES(u->cmd_lock);
 /* Set error bits of FSTS, and raise the fault event if none were pending. */

@@ -123,7 +123,7 @@ static inline struct naive_result naive_walk(struct naive_memory *m, uint64_t ro
 			 (leaf && q->write && !naive_bit(m, at, 6));
 		if (change && !q->peek) {
 			if (m->readonly && m->readonly[table / 4096]) {
-				res.fault = 0x90;
+				res.fault = 0x91;
 				return res;
 			}
 			naive_set_bit(m, at, 5);

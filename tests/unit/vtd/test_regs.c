@@ -401,7 +401,7 @@ static void capabilities_are_those_of_qemu_but_for_a_list(void **state)
 {
 	uint64_t cap, ecap;
 
-	vtd_caps_default(&cap, &ecap);
+	vtd_caps_default(0, &cap, &ecap);
 	compare_fields(cap_fields, ARRAY_SIZE(cap_fields), cap, QEMU_CAP);
 	compare_fields(ecap_fields, ARRAY_SIZE(ecap_fields), ecap, QEMU_ECAP);
 	/* what they say about the register page */
@@ -423,7 +423,7 @@ static void hosts_narrow_capabilities(void **state)
 	uint64_t cap, ecap, full_cap, full_ecap;
 	const char *why = NULL;
 
-	vtd_caps_default(&full_cap, &full_ecap);
+	vtd_caps_default(0, &full_cap, &full_ecap);
 	cap = full_cap;
 	ecap = full_ecap;
 	ok(vtd_caps_narrow(&host, &cap, &ecap, &why));
@@ -497,7 +497,7 @@ static void devices_narrow_the_unit_until_the_guest_looks(void **state)
 	struct rig *rig = *state;
 	uint64_t cap, ecap;
 
-	vtd_caps_default(&cap, &ecap);
+	vtd_caps_default(0, &cap, &ecap);
 	ok(attach_lacking(rig, VTD_CAP_FS1GP, VTD_ECAP_SRS));
 	ok(attach_lacking(rig, 0, VTD_ECAP_EAFS));
 	assert_true(reg64(rig, REG_CAP) == (cap & ~VTD_CAP_FS1GP));
@@ -524,7 +524,7 @@ static void a_device_that_is_refused_narrows_nothing(void **state)
 	struct rig *rig = *state;
 	uint64_t cap, ecap;
 
-	vtd_caps_default(&cap, &ecap);
+	vtd_caps_default(0, &cap, &ecap);
 	err(EOPNOTSUPP, attach_lacking(rig, VTD_CAP_FS1GP, VTD_ECAP_SRS | VTD_ECAP_NEST));
 	rig_add_device(rig);
 	assert_true(reg64(rig, REG_CAP) == cap && reg64(rig, REG_ECAP) == ecap);

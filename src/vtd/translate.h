@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Translation for devices that the VMM emulates (nst_viommu_translate()), and what a
+ * unit caches for it: which tables a (requester, PASID) goes by, and translations.
+ *
+ *	request -> entry (context and PASID cache) -> IOTLB -> walk
+ *
+ * Caches hold nothing that is not present, and are emptied by descriptors as the
+ * specification asks, VT-d 4.1 s6.5.2. TE, SRTP and reset empty them whole.
+ *
+ * A translation holds `lock` shared from lookup to the end of its walk, and changes hold
+ * it exclusively: an invalidation that has returned is followed by no use of what it
+ * removed, and by no accessed bit set in a table that is no longer one. What a walk found
+ * is inserted under the exclusive lock, unless `generation` says that something was
+ * invalidated in between.
+ */
+#ifndef VTD_XLATE_H
+#define VTD_XLATE_H
+
+#include "base/lock.h"
+#include "pagetable/iotlb.h"
+#include "spec/vtd_faults.h"
+
+#include <nestor/viommu.h>
+
+#include <stdatomic.h>
+
+struct vtd_unit;
+struct vtd_desc;
+
+enum { VTD_XLATE_ENTRIES = 256 };
+
+/* What requests of (@rid, @pasid) go by. */
+struct vtd_xlate_entry {
+	enum {
+		VTD_XLATE_NOTHING, /* an unused place of the cache */
+		VTD_XLATE_PASS_THROUGH,
+		VTD_XLATE_FIRST_STAGE,
+		VTD_XLATE_SECOND_STAGE,
+		VTD_XLATE_NESTED,
+	} kind;
+	nst_rid rid;
+	uint32_t pasid;	    /* of the request: may be NST_NO_PASID */
+	uint32_t tag_pasid; /* what the guest invalidates it by */
+	uint16_t did;
+	bool legacy;	     /* fault reasons are those of legacy mode */
+	bool fault_disabled; /* valid whatever the kind */
+	bool rid_privileged; /* ERS: requests without PASID are privileged */
+	bool sre, wpe, eafe;
+	unsigned int fs_levels, ss_levels;
+	uint64_t fs_root, ss_root;
+};
+
+/* A page of a translation, to be cached. */
+struct vtd_xlate_page {
+	uint64_t address; /* of the page, as translated */
+	unsigned int page_lg2;
+	uint8_t flags;
+};
+
+struct vtd_xlate {
+	struct nst_mem *mem;
+	atomic_ulong walks;
+	struct rwlock lock; /* protects the rest; inside cmd_lock, nothing is taken inside it */
+	bool translating;
+	uint64_t rtaddr, cap, ecap; /* copies of the unit's */
+	uint64_t generation;	    /* of all changes */
+	struct iotlb *iotlb;
+	struct vtd_xlate_entry entries[VTD_XLATE_ENTRIES];
+};
+
+/* -ENOMEM. */
+NST_MUST_CHECK int vtd_xlate_init(struct vtd_xlate *tr, struct nst_mem *mem);
+void vtd_xlate_fini(struct vtd_xlate *tr);
+
+/* Both with the unit's cmd_lock held: its state has changed; a descriptor is carried out. */
+void vtd_xlate_configure(struct vtd_unit *u);
+void vtd_xlate_invalidate(struct vtd_unit *u, const struct vtd_desc *d);
+
+/* viommu_ops.translate */
+int vtd_xlate(struct nst_viommu *viommu, const struct nst_translate_request *req,
+	      struct nst_translation *out);
+
+/* translate_walk.c: what the guest's tables say. @entry->fault_disabled is always set. */
+enum vtd_fault_reason vtd_xlate_find(const struct vtd_xlate *tr, nst_rid rid, uint32_t pasid,
+				     struct vtd_xlate_entry *entry) REQUIRES_SHARED(tr->lock);
+enum vtd_fault_reason vtd_xlate_walk(const struct vtd_xlate *tr,
+				     const struct vtd_xlate_entry *entry, uint64_t iova, bool write,
+				     bool privileged, struct vtd_xlate_page *page)
+	REQUIRES_SHARED(tr->lock);
+
+/* Flags of cached pages. */
+enum {
+	VTD_XLATE_READ = 1 << 0,
+	VTD_XLATE_WRITE = 1 << 1, /* by user requests; D is set if there is one */
+	VTD_XLATE_USER = 1 << 2,  /* user requests are allowed at all */
+	VTD_XLATE_SUPERVISOR_WRITE = 1 << 3,
+};
+
+static inline bool vtd_xlate_allows(uint8_t flags, bool write, bool privileged)
+{
+	uint8_t needed = write ? VTD_XLATE_WRITE : VTD_XLATE_READ;
+
+	if (write && privileged)
+		needed = VTD_XLATE_SUPERVISOR_WRITE;
+	if (!privileged)
+		needed |= VTD_XLATE_USER;
+	return (flags & needed) == needed;
+}
+
+#endif
