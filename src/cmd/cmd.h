@@ -25,6 +25,7 @@ const struct nst_log *cmd_log(enum nst_log_level level);
 char *cache_path(const char *name);
 
 int cmd_host(int argc, char **argv);
+int cmd_qtest(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 
 #endif

@@ -11,6 +11,7 @@ static const struct {
 	const char *about;
 } commands[] = {
 	{ "host", cmd_host, "run a VMM, such as QEMU, on the software host" },
+	{ "qtest", cmd_qtest, "a machine without a processor, moved by a script" },
 	{ "run", cmd_run, "boot a guest whose IOMMU and passed-through devices are Nestor's" },
 };
 

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * "nestor qtest": a machine without a processor, for scripts that speak QEMU's qtest
+ * protocol (frontend/qtest). One thread, one connection: stdin and stdout, or one client
+ * of a socket; the machine ends with it.
+ */
+#include "cmd/cmd.h"
+#include "endpoint/endpoint.h"
+#include "frontend/qtest/session.h"
+
+#include <nestor/soft_host.h>
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static const char help[] =
+	"usage: nestor qtest [OPTION...]\n"
+	"\n"
+	"A machine without a processor, with a VT-d unit and PCI devices behind it, for scripts that\n"
+	"speak QEMU's qtest protocol. docs/qtest.md has its map.\n"
+	"\n"
+	"  --emulated        the devices are the machine's own; the unit translates for them\n"
+	"                    (the default)\n"
+	"  --passthrough     the devices are those of a software host, passed through; nested\n"
+	"                    tables of the host translate for them\n"
+	"  --device testdev  a device, the first at 00:01.0; again for more (default: one)\n"
+	"  --offer FEATURE   what the unit offers beyond first-stage tables of four levels:\n"
+	"                    second-stage, nested or five-level; again for more\n"
+	"  --memory SIZE     memory of the machine, with M or G (default: 256M)\n"
+	"  --socket PATH     listen there, for one client, instead of stdin and stdout\n"
+	"  --viommu vtd      the kind of IOMMU (the only one so far)\n"
+	"  --verbose         what Nestor does, step by step, on stderr\n"
+	"  --help\n"
+	"\n"
+	"Exit status: 0 the script ended, 1 the connection failed, 2 the command line or what it\n"
+	"names is wrong.\n";
+
+enum {
+	OPT_EMULATED = 256,
+	OPT_PASSTHROUGH,
+	OPT_DEVICE,
+	OPT_OFFER,
+	OPT_MEMORY,
+	OPT_SOCKET,
+	OPT_VIOMMU,
+	OPT_VERBOSE,
+	OPT_HELP,
+};
+
+static const struct option longopts[] = {
+	{ "emulated", no_argument, NULL, OPT_EMULATED },
+	{ "passthrough", no_argument, NULL, OPT_PASSTHROUGH },
+	{ "device", required_argument, NULL, OPT_DEVICE },
+	{ "offer", required_argument, NULL, OPT_OFFER },
+	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "socket", required_argument, NULL, OPT_SOCKET },
+	{ "viommu", required_argument, NULL, OPT_VIOMMU },
+	{ "verbose", no_argument, NULL, OPT_VERBOSE },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ 0 },
+};
+
+struct options {
+	bool passthrough, verbose;
+	unsigned int num_devices, features;
+	uint64_t memory;
+	const char *socket;
+};
+
+static const struct {
+	const char *name;
+	unsigned int feature;
+} features[] = {
+	{ "second-stage", NST_VTD_SECOND_STAGE },
+	{ "nested", NST_VTD_NESTED },
+	{ "five-level", NST_VTD_FIVE_LEVEL },
+};
+
+static int take_feature(struct options *o, const char *name)
+{
+	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
+		if (strcmp(name, features[i].name))
+			continue;
+		o->features |= features[i].feature;
+		return -1;
+	}
+	complain("--offer is second-stage, nested or five-level, not \"%s\"", name);
+	return EXIT_USAGE;
+}
+
+static int take_memory(struct options *o, const char *text)
+{
+	char *end;
+	unsigned long long n;
+	unsigned int shift;
+
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	shift = *end == 'G' ? 30 : 20;
+	if (errno || end == text || (*end != 'M' && *end != 'G') || end[1] || !n ||
+	    n > QTEST_ECAM >> shift) {
+		complain("--memory takes a size from 1M to %lluM, not \"%s\"", QTEST_ECAM >> 20,
+			 text);
+		return EXIT_USAGE;
+	}
+	o->memory = (uint64_t)n << shift;
+	return -1;
+}
+
+static int take_option(int opt, struct options *o)
+{
+	switch (opt) {
+	case OPT_EMULATED:
+		o->passthrough = false;
+		return -1;
+	case OPT_PASSTHROUGH:
+		o->passthrough = true;
+		return -1;
+	case OPT_DEVICE:
+		if (strcmp(optarg, "testdev")) {
+			complain("--device %s is not known here; there is \"testdev\"", optarg);
+			return EXIT_USAGE;
+		}
+		if (o->num_devices++ < QTEST_MAX_FUNCTIONS)
+			return -1;
+		complain("too many devices: there can be %d", QTEST_MAX_FUNCTIONS);
+		return EXIT_USAGE;
+	case OPT_OFFER:
+		return take_feature(o, optarg);
+	case OPT_MEMORY:
+		return take_memory(o, optarg);
+	case OPT_SOCKET:
+		o->socket = optarg;
+		return -1;
+	case OPT_VIOMMU:
+		if (!strcmp(optarg, "vtd"))
+			return -1;
+		complain("--viommu %s is not known; there is \"vtd\"", optarg);
+		return EXIT_USAGE;
+	case OPT_VERBOSE:
+		o->verbose = true;
+		return -1;
+	case OPT_HELP:
+		fputs(help, stdout);
+		return EXIT_OK;
+	default: /* getopt has said what is wrong */
+		return EXIT_USAGE;
+	}
+}
+
+/* -1 if there is something to run, else the status to exit with. */
+static int parse(int argc, char **argv, struct options *o)
+{
+	int opt, status = -1;
+
+	*o = (struct options){ .memory = 256 << 20 };
+	while (status < 0 && (opt = getopt_long(argc, argv, "+", longopts, NULL)) != -1)
+		status = take_option(opt, o);
+	if (status >= 0)
+		return status;
+	if (optind < argc) {
+		complain("\"%s\" is no option", argv[optind]);
+		return EXIT_USAGE;
+	}
+	if (o->passthrough && (o->features & ~NST_VTD_FIVE_LEVEL)) {
+		complain("--passthrough devices cannot have the features that --offer names");
+		return EXIT_USAGE;
+	}
+	if (!o->num_devices)
+		o->num_devices = 1;
+	return -1;
+}
+
+/* --- the machine -------------------------------------------------------------------------- */
+
+static int add_device(struct qtest_machine *m, struct nst_host *host, const struct nst_log *log)
+{
+	struct endpoint *ep;
+	char path[64];
+	int ret;
+
+	if (host) {
+		ret = nst_soft_add_device(host, "testdev", path, sizeof(path), NULL);
+		return ret ? ret : machine_add_passthrough(m, path);
+	}
+	ret = endpoint_create("testdev", log, &ep, NULL);
+	return ret ? ret : machine_add_emulated(m, ep);
+}
+
+static int make_machine(const struct options *o, struct nst_host *host, const struct nst_log *log,
+			struct qtest_machine **out)
+{
+	const struct qtest_machine_config config = {
+		.host = host,
+		.log = log,
+		.memory = o->memory,
+		.features = o->features,
+	};
+	int ret = machine_create(&config, out);
+
+	if (ret) {
+		*out = NULL;
+		return ret;
+	}
+	for (unsigned int i = 0; i < o->num_devices && !ret; i++)
+		ret = add_device(*out, host, log);
+	return ret;
+}
+
+/* --- the connection ----------------------------------------------------------------------- */
+
+static int send_output(struct qtest_session *s, int fd)
+{
+	size_t size;
+	const char *data = session_output(s, &size);
+
+	while (size) {
+		ssize_t n = write(fd, data, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EPIPE || errno == ECONNRESET ? 0 : -errno;
+		data += n;
+		size -= (size_t)n;
+	}
+	session_output_sent(s);
+	return 0;
+}
+
+static int serve(struct qtest_session *s, int in, int out)
+{
+	char buf[65536];
+	int ret = 0;
+
+	while (!ret) {
+		ssize_t n = read(in, buf, sizeof(buf));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == ECONNRESET ? 0 : -errno;
+		if (!n)
+			return 0;
+		ret = session_input(s, buf, (size_t)n);
+		if (!ret)
+			ret = send_output(s, out);
+	}
+	return ret;
+}
+
+/* The one client of a socket that has its name for no longer than it takes to come. */
+static int accept_client(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd, client = -1;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address))) {
+		client = -errno;
+		close(fd);
+		return client;
+	}
+	if (!listen(fd, 1))
+		client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	if (client < 0)
+		client = -errno;
+	close(fd);
+	unlink(path);
+	return client;
+}
+
+static int run(const struct options *o, struct qtest_machine *m)
+{
+	struct qtest_session *s;
+	int in = STDIN_FILENO, out = STDOUT_FILENO, ret = session_create(m, &s);
+
+	if (ret)
+		return complain("cannot begin: %s", strerror(-ret)), EXIT_FAILED;
+	if (o->socket) {
+		in = out = accept_client(o->socket);
+		if (in < 0) {
+			complain("cannot listen at %s: %s", o->socket, strerror(-in));
+			session_destroy(s);
+			return EXIT_USAGE;
+		}
+	}
+	ret = serve(s, in, out);
+	if (ret)
+		complain("the connection failed: %s", strerror(-ret));
+	if (o->socket)
+		close(in);
+	session_destroy(s);
+	return ret ? EXIT_FAILED : EXIT_OK;
+}
+
+int cmd_qtest(int argc, char **argv)
+{
+	struct nst_soft_config soft = { .check = true, .synchronous = true };
+	struct qtest_machine *machine = NULL;
+	struct nst_host *host = NULL;
+	struct options options;
+	int ret = 0, status = parse(argc, argv, &options);
+
+	if (status >= 0)
+		return status;
+	signal(SIGPIPE, SIG_IGN);
+	soft.log = cmd_log(options.verbose ? NST_LOG_DEBUG : NST_LOG_WARN);
+	if (options.passthrough)
+		ret = nst_host_soft_create(&soft, &host);
+	if (!ret)
+		ret = make_machine(&options, host, soft.log, &machine);
+	if (ret) {
+		complain("cannot make the machine: %s", strerror(-ret));
+		status = EXIT_FAILED;
+	} else {
+		status = run(&options, machine);
+	}
+	machine_destroy(machine);
+	nst_host_destroy(host);
+	return status;
+}

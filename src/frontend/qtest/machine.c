@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * See machine.h. An access is cut into what is memory, copied at once, and naturally
+ * aligned pieces of at most 8 bytes of everything else, as a bus would carry them.
+ */
+#include "frontend/qtest/machine.h"
+
+#include "base/alloc.h"
+#include "base/bits.h"
+#include "base/endian.h"
+#include "base/log.h"
+#include "frontend/qtest/function.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define ECAM_SIZE (256ULL << 20)
+#define INTERRUPT_FIRST 0xfee00000ULL
+#define INTERRUPT_SIZE 0x100000ULL
+enum { CONFIG_ADDRESS = 0xcf8, CONFIG_DATA = 0xcfc };
+#define CONFIG_ADDRESS_ENABLE BIT64(31)
+
+enum { LOG_ENTRIES = 255, LOG_WORDS = PAGE_SIZE_4K / 4 };
+
+struct qtest_machine {
+	const struct nst_log *log;
+	struct nst_vm *vm;
+	struct nst_viommu *viommu;
+	uint8_t *memory;
+	uint64_t memory_size;
+	struct qtest_function functions[QTEST_MAX_FUNCTIONS];
+	unsigned int num_functions;
+	uint32_t config_address;
+	uint32_t interrupts[LOG_WORDS]; /* the log's page */
+};
+
+struct nst_mem *machine_mem(struct qtest_machine *m)
+{
+	return nst_vm_mem(m->vm);
+}
+
+struct nst_viommu *machine_viommu(struct qtest_machine *m)
+{
+	return m->viommu;
+}
+
+uint64_t machine_memory(const struct qtest_machine *m)
+{
+	return m->memory_size;
+}
+
+void machine_interrupt(struct qtest_machine *m, uint64_t address, uint32_t data)
+{
+	uint32_t *entry = &m->interrupts[4 + 4 * (m->interrupts[0] % LOG_ENTRIES)];
+	le32 bytes = le32_make(data);
+
+	if (address - INTERRUPT_FIRST >= INTERRUPT_SIZE) {
+		if (nst_mem_write(machine_mem(m), (nst_gpa){ address }, &bytes, sizeof(bytes)))
+			log_warn(m->log, "qtest: an interrupt's address 0x%llx is nothing",
+				 (unsigned long long)address);
+		return;
+	}
+	entry[0] = (uint32_t)address;
+	entry[1] = (uint32_t)(address >> 32);
+	entry[2] = data;
+	entry[3] = ++m->interrupts[0];
+}
+
+static void send_msi(void *opaque, uint64_t address, uint32_t data)
+{
+	machine_interrupt(opaque, address, data);
+}
+
+static int make_memory(struct qtest_machine *m, uint64_t size)
+{
+	if (!size || !IS_ALIGNED(size, PAGE_SIZE_4K) || size > QTEST_ECAM)
+		return -EINVAL;
+	m->memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (m->memory == MAP_FAILED) {
+		m->memory = NULL;
+		return -ENOMEM;
+	}
+	m->memory_size = size;
+	return nst_vm_map(m->vm, (nst_gpa){ 0 }, size, m->memory, true);
+}
+
+int machine_create(const struct qtest_machine_config *config, struct qtest_machine **out)
+{
+	struct qtest_machine *m = alloc_object(struct qtest_machine);
+	int ret;
+
+	if (!m)
+		return -ENOMEM;
+	m->log = config->log;
+	ret = nst_vm_create(config->host, config->log, &m->vm);
+	if (!ret)
+		ret = make_memory(m, config->memory);
+	if (!ret)
+		ret = nst_vtd_create(&(struct nst_vtd_config){ .vm = m->vm,
+							       .log = config->log,
+							       .features = config->features,
+							       .send_msi = send_msi,
+							       .opaque = m },
+				     &m->viommu);
+	if (ret) {
+		machine_destroy(m);
+		return ret;
+	}
+	*out = m;
+	return 0;
+}
+
+void machine_destroy(struct qtest_machine *m)
+{
+	if (!m)
+		return;
+	nst_viommu_destroy(m->viommu);
+	for (unsigned int i = 0; i < m->num_functions; i++) {
+		nst_device_close(m->functions[i].dev);
+		function_fini(&m->functions[i]);
+	}
+	nst_vm_destroy(m->vm);
+	if (m->memory)
+		munmap(m->memory, m->memory_size);
+	free(m);
+}
+
+static struct qtest_function *next_function(struct qtest_machine *m)
+{
+	struct qtest_function *f = &m->functions[m->num_functions];
+
+	if (m->num_functions == QTEST_MAX_FUNCTIONS)
+		return NULL;
+	*f = (struct qtest_function){ .machine = m, .rid = (nst_rid)((m->num_functions + 1) << 3) };
+	return f;
+}
+
+int machine_add_emulated(struct qtest_machine *m, struct endpoint *ep)
+{
+	struct qtest_function *f = next_function(m);
+
+	if (!f) {
+		endpoint_destroy(ep);
+		return -ENOSPC;
+	}
+	function_init_emulated(f, ep);
+	m->num_functions++;
+	return 0;
+}
+
+int machine_add_passthrough(struct qtest_machine *m, const char *path)
+{
+	struct qtest_function *f = next_function(m);
+	struct nst_device_config config = { .path = path };
+	struct nst_device *dev;
+	int ret;
+
+	if (!f)
+		return -ENOSPC;
+	ret = nst_device_open(m->vm, &config, &dev);
+	if (ret)
+		return ret;
+	ret = nst_viommu_attach(m->viommu, f->rid, dev);
+	if (ret) {
+		nst_device_close(dev);
+		return ret;
+	}
+	function_init_passthrough(f, dev);
+	m->num_functions++;
+	return 0;
+}
+
+/* --- configuration space ------------------------------------------------------------------ */
+
+/* Function of bus, device and function number in the bits that ECAM has them at, or NULL. */
+static struct qtest_function *function_at(struct qtest_machine *m, uint64_t ecam)
+{
+	for (unsigned int i = 0; i < m->num_functions; i++)
+		if (m->functions[i].rid == ecam >> 12)
+			return &m->functions[i];
+	return NULL;
+}
+
+static uint64_t config_read(struct qtest_machine *m, uint64_t ecam, unsigned int size)
+{
+	struct qtest_function *f = function_at(m, ecam);
+
+	return f ? function_config_read(f, ecam & 0xfff, size) : UINT64_MAX;
+}
+
+static void config_write(struct qtest_machine *m, uint64_t ecam, unsigned int size, uint64_t value)
+{
+	struct qtest_function *f = function_at(m, ecam);
+
+	if (f)
+		function_config_write(f, ecam & 0xfff, size, value);
+}
+
+/* Is @port of the data register, and enabled? *@ecam gets what it leads to. */
+static bool config_data(const struct qtest_machine *m, uint16_t port, unsigned int size,
+			uint64_t *ecam)
+{
+	uint32_t address = m->config_address;
+
+	*ecam = (address & 0xffff00) << 4 | (address & 0xfc) | (port & 3);
+	return (address & CONFIG_ADDRESS_ENABLE) && port >= CONFIG_DATA &&
+	       port + size <= CONFIG_DATA + 4;
+}
+
+uint32_t machine_in(struct qtest_machine *m, uint16_t port, unsigned int size)
+{
+	uint64_t ecam;
+
+	if (port == CONFIG_ADDRESS && size == 4)
+		return m->config_address;
+	if (!config_data(m, port, size, &ecam) || !IS_ALIGNED(ecam, size))
+		return UINT32_MAX >> (32 - 8 * size);
+	return (uint32_t)(config_read(m, ecam, size) & UINT32_MAX >> (32 - 8 * size));
+}
+
+void machine_out(struct qtest_machine *m, uint16_t port, unsigned int size, uint32_t value)
+{
+	uint64_t ecam;
+
+	if (port == CONFIG_ADDRESS && size == 4)
+		m->config_address = value;
+	else if (config_data(m, port, size, &ecam) && IS_ALIGNED(ecam, size))
+		config_write(m, ecam, size, value);
+}
+
+/* --- memory-mapped accesses --------------------------------------------------------------- */
+
+/* The BAR that @address is in: its function and number; or NULL. */
+static struct qtest_function *find_bar(struct qtest_machine *m, uint64_t address, unsigned int *bar)
+{
+	for (unsigned int i = 0; i < m->num_functions; i++) {
+		struct qtest_function *f = &m->functions[i];
+
+		for (*bar = 0; *bar < FUNCTION_NUM_BARS; ++*bar)
+			if (f->bars[*bar] && address - f->bars[*bar] < f->bar_sizes[*bar])
+				return f;
+	}
+	return NULL;
+}
+
+static uint64_t read_piece(struct qtest_machine *m, uint64_t address, unsigned int size)
+{
+	struct qtest_function *f;
+	unsigned int bar;
+
+	if (address - QTEST_ECAM < ECAM_SIZE)
+		return config_read(m, address - QTEST_ECAM, size);
+	if (address - QTEST_UNIT < NST_VTD_MMIO_SIZE)
+		return nst_viommu_mmio_read(m->viommu, address - QTEST_UNIT, size);
+	if (address - QTEST_INTERRUPT_LOG < PAGE_SIZE_4K)
+		return le_load((uint8_t *)m->interrupts + (address - QTEST_INTERRUPT_LOG), size);
+	f = find_bar(m, address, &bar);
+	return f ? function_bar_read(f, bar, address - f->bars[bar], size) : UINT64_MAX;
+}
+
+static void write_piece(struct qtest_machine *m, uint64_t address, unsigned int size,
+			uint64_t value)
+{
+	struct qtest_function *f;
+	unsigned int bar;
+
+	if (address - QTEST_ECAM < ECAM_SIZE) {
+		config_write(m, address - QTEST_ECAM, size, value);
+	} else if (address - QTEST_UNIT < NST_VTD_MMIO_SIZE) {
+		nst_viommu_mmio_write(m->viommu, address - QTEST_UNIT, size, value);
+	} else if (address - QTEST_INTERRUPT_LOG < PAGE_SIZE_4K) {
+		memset(m->interrupts, 0, sizeof(m->interrupts));
+	} else if (address - INTERRUPT_FIRST < INTERRUPT_SIZE) {
+		if (size == 4)
+			machine_interrupt(m, address, (uint32_t)value);
+	} else {
+		f = find_bar(m, address, &bar);
+		if (f)
+			function_bar_write(f, bar, address - f->bars[bar], size, value);
+	}
+}
+
+static unsigned int piece_size(uint64_t address, size_t left)
+{
+	unsigned int size = 8;
+
+	while (size > left || !IS_ALIGNED(address, (uint64_t)size))
+		size /= 2;
+	return size;
+}
+
+void machine_read(struct qtest_machine *m, uint64_t address, void *buf, size_t size)
+{
+	uint8_t *out = buf;
+	size_t n;
+
+	for (; size; size -= n, address += n, out += n) {
+		if (address < m->memory_size) {
+			n = MIN(size, m->memory_size - address);
+			if (!nst_mem_read(machine_mem(m), (nst_gpa){ address }, out, n))
+				continue;
+			memset(out, 0xff, n);
+		} else {
+			n = piece_size(address, size);
+			le_store(out, (unsigned int)n, read_piece(m, address, (unsigned int)n));
+		}
+	}
+}
+
+void machine_write(struct qtest_machine *m, uint64_t address, const void *buf, size_t size)
+{
+	const uint8_t *in = buf;
+	size_t n;
+
+	for (; size; size -= n, address += n, in += n) {
+		if (address < m->memory_size) {
+			n = MIN(size, m->memory_size - address);
+			if (nst_mem_write(machine_mem(m), (nst_gpa){ address }, in, n))
+				log_error(m->log, "qtest: the machine's memory is gone");
+		} else {
+			n = piece_size(address, size);
+			write_piece(m, address, (unsigned int)n, le_load(in, (unsigned int)n));
+		}
+	}
+}
