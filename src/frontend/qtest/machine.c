@@ -12,6 +12,7 @@
 #include "frontend/qtest/function.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -260,6 +261,16 @@ static uint64_t read_piece(struct qtest_machine *m, uint64_t address, unsigned i
 	return f ? function_bar_read(f, bar, address - f->bars[bar], size) : UINT64_MAX;
 }
 
+/* A write may leave work behind; for a script it is over when the write is. */
+static void write_unit(struct qtest_machine *m, uint64_t offset, unsigned int size, uint64_t value)
+{
+	struct pollfd work = { .fd = nst_viommu_fd(m->viommu), .events = POLLIN };
+
+	nst_viommu_mmio_write(m->viommu, offset, size, value);
+	while (poll(&work, 1, 0) > 0)
+		nst_viommu_process(m->viommu);
+}
+
 static void write_piece(struct qtest_machine *m, uint64_t address, unsigned int size,
 			uint64_t value)
 {
@@ -269,7 +280,7 @@ static void write_piece(struct qtest_machine *m, uint64_t address, unsigned int 
 	if (address - QTEST_ECAM < ECAM_SIZE) {
 		config_write(m, address - QTEST_ECAM, size, value);
 	} else if (address - QTEST_UNIT < NST_VTD_MMIO_SIZE) {
-		nst_viommu_mmio_write(m->viommu, address - QTEST_UNIT, size, value);
+		write_unit(m, address - QTEST_UNIT, size, value);
 	} else if (address - QTEST_INTERRUPT_LOG < PAGE_SIZE_4K) {
 		memset(m->interrupts, 0, sizeof(m->interrupts));
 	} else if (address - INTERRUPT_FIRST < INTERRUPT_SIZE) {
