@@ -47,7 +47,7 @@ static struct vtd_point *make_point(struct vtd_unit *u, struct vtd_device *d)
 	size_t max = d->max_pasids ? 2 * d->max_pasids : 8;
 	struct vtd_point **grown;
 
-	if (u->num_pasids >= VTD_MAX_PASIDS)
+	if (u->num_pasids >= u->max_pasids)
 		return NULL;
 	if (d->num_pasids == d->max_pasids) {
 		grown = alloc_resize(d->pasids, max, sizeof(struct vtd_point *));

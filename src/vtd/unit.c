@@ -64,6 +64,7 @@ int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 	u->post_interrupts = config->post_interrupts;
 	u->cap = cap;
 	u->ecap = ecap;
+	u->max_pasids = VTD_MAX_PASIDS;
 	mutex_init(&u->cmd_lock);
 	attach_table_init(&u->attach, u->vm, u->log);
 	vtd_regs_init(&u->regs);

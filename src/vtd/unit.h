@@ -96,7 +96,7 @@ struct vtd_unit {
 	bool translating;	/* TE */
 	unsigned int next_frcd; /* where the next fault is recorded */
 	struct vtd_device *devices;
-	size_t num_pasids; /* of all devices */
+	size_t num_pasids, max_pasids; /* of all devices; VTD_MAX_PASIDS, less in tests */
 	struct attach_table attach;
 	/* commands carried out, but for what is left to scan and to flush */
 	struct {
