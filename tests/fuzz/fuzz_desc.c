@@ -84,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		set_up();
 	nst_vm_unmap_all(vm);
 	assert(!nst_vm_map(vm, (nst_gpa){ 0 }, MEMORY, memset(memory, 0, MEMORY), true));
-	assert(!nst_vtd_create(&(struct nst_vtd_config){ vm, &log, send_msi, NULL }, &unit));
+	assert(!nst_vtd_create(&(struct nst_vtd_config){ .vm = vm, .log = &log, .send_msi = send_msi }, &unit));
 	assert(!nst_viommu_attach(unit, RID, dev));
 	/* page requests on, in the capability behind those of ATS and PASID */
 	assert(!nst_device_write(dev, 7, 0x114, &(uint8_t){ 1 }, 1));

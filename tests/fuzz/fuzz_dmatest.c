@@ -34,7 +34,8 @@ static void ask(struct endpoint_bus *bus, const struct endpoint_page_request *re
 }
 static void irq(struct endpoint_bus *b, unsigned int vector) { assert(vector < 3); }
 static void kick(struct endpoint_bus *bus) { ep->ops->run(ep); }
-static struct endpoint_bus bus = { &(struct endpoint_bus_ops){ dma, translate, ask, irq, kick } };
+static struct endpoint_bus bus = { &(struct endpoint_bus_ops){ .dma = dma, .translate = translate,
+	.page_request = ask, .interrupt = irq, .kick = kick } };
 static void reg(uint64_t at, uint32_t value) { ep->ops->bar_write(ep, 0, at, 4, value); }
 
 static void do_step(const struct step *s)
