@@ -199,7 +199,7 @@ void smmu_hw_map_end(struct smmu_hw *hw, bool flush) NO_LOCK_ANALYSIS
 
 void smmu_hw_drop_invalidation(struct smmu_hw *hw, uint64_t after_dma_write_bytes)
 {
-	atomic_store(&hw->drop_after, MIN(after_dma_write_bytes, UINT64_MAX - 1) + 1);
+	drop_hook_set(&hw->drop, after_dma_write_bytes);
 }
 
 /* Where the addresses of @a end; NULL: the stream is SMMU_HW_ABORT for it. */

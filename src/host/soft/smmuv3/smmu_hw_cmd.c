@@ -110,19 +110,6 @@ static void flush_asid(struct smmu_hw *hw, uint16_t vmid, uint16_t asid) REQUIRE
 			     });
 }
 
-/* Is this the invalidation that nst_soft_drop_invalidation() asked to lose? */
-static bool lose_this_one(struct smmu_hw *hw)
-{
-	uint_fast64_t after = atomic_load(&hw->drop_after);
-
-	if (!after || atomic_load(&hw->dma_write_bytes) < after - 1)
-		return false;
-	if (!atomic_compare_exchange_strong(&hw->drop_after, &after, 0))
-		return false;
-	log_warn(hw->config.log, "soft: one invalidation is lost on purpose");
-	return true;
-}
-
 static void remember(struct smmu_hw *hw, struct sanitizer_object of, uint32_t asid,
 		     const struct scope *scope)
 {
@@ -147,7 +134,7 @@ static int run_stage1_tlbi(struct smmu_hw *hw, struct sanitizer_object of, enum 
 
 	if (op == SMMU_CMD_TLBI_NH_VA || op == SMMU_CMD_TLBI_NH_VAA)
 		err = decode_scope(qw, &scope);
-	if (err || lose_this_one(hw))
+	if (err || drop_hook_takes(&hw->drop, atomic_load(&hw->dma_write_bytes), hw->config.log))
 		return err;
 	rwlock_write(&hw->dma_lock);
 	if (op == SMMU_CMD_TLBI_NSNH_ALL)

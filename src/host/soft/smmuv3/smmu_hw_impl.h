@@ -12,6 +12,7 @@
 #ifndef HOST_SOFT_SMMU_HW_IMPL_H
 #define HOST_SOFT_SMMU_HW_IMPL_H
 
+#include "host/soft/drop_hook.h"
 #include "host/soft/smmuv3/smmu_hw.h"
 #include "pagetable/arm_s1.h"
 #include "pagetable/iotlb.h"
@@ -131,8 +132,7 @@ struct smmu_hw {
 	struct iotlb *tlb;
 	/* counters: see struct nst_soft_stats */
 	atomic_uint_fast64_t dma_read_bytes, dma_write_bytes, hits, misses, s1_walks;
-	/* test hook: 1 + the write count after which one invalidation is lost; 0 = none */
-	atomic_uint_fast64_t drop_after;
+	struct drop_hook drop;
 	/* a leaf: the rest; taken under locks of endpoints */
 	struct mutex stall_lock;
 	pthread_cond_t resumed;

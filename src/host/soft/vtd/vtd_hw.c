@@ -69,25 +69,12 @@ uint64_t vtd_hw_ecap(const struct vtd_hw *hw)
 	       VTD_ECAP_SMTS | VTD_ECAP_SSADS | VTD_ECAP_SSTS | VTD_ECAP_FSTS | VTD_ECAP_SMPWCS;
 }
 
-/* Is this the invalidation that nst_soft_drop_invalidation() asked to lose? */
-static bool lose_this_one(struct vtd_hw *hw)
-{
-	uint_fast64_t after = atomic_load(&hw->drop_after);
-
-	if (!after || atomic_load(&hw->dma_write_bytes) < after - 1)
-		return false;
-	if (!atomic_compare_exchange_strong(&hw->drop_after, &after, 0))
-		return false;
-	log_warn(hw->config.log, "soft: one invalidation is lost on purpose");
-	return true;
-}
-
 bool vtd_hw_flush_pages(struct vtd_hw *hw, uint16_t did, uint64_t addr, uint64_t npages, bool leaf)
 {
 	uint64_t last;
 	bool any;
 
-	if (lose_this_one(hw))
+	if (drop_hook_takes(&hw->drop, atomic_load(&hw->dma_write_bytes), hw->config.log))
 		return false;
 	if (npages == UINT64_MAX) {
 		vtd_hw_flush_domain(hw, did);
@@ -130,7 +117,7 @@ void vtd_hw_map_end(struct vtd_hw *hw, bool flush) NO_LOCK_ANALYSIS
 
 void vtd_hw_drop_invalidation(struct vtd_hw *hw, uint64_t after_dma_write_bytes)
 {
-	atomic_store(&hw->drop_after, MIN(after_dma_write_bytes, UINT64_MAX - 1) + 1);
+	drop_hook_set(&hw->drop, after_dma_write_bytes);
 }
 
 /* @at is what the device put on the bus for the byte that was refused. */

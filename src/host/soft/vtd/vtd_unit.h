@@ -4,6 +4,7 @@
 #ifndef HOST_SOFT_VTD_UNIT_H
 #define HOST_SOFT_VTD_UNIT_H
 
+#include "host/soft/drop_hook.h"
 #include "host/soft/vtd/vtd_hw.h"
 #include "spec/vtd_faults.h"
 
@@ -47,8 +48,7 @@ struct vtd_hw {
 	struct iotlb *iotlb;
 	/* counters: see struct nst_soft_stats */
 	atomic_uint_fast64_t dma_read_bytes, dma_write_bytes, hits, misses, s1_walks;
-	/* test hook: 1 + the write count after which one invalidation is lost; 0 = none */
-	atomic_uint_fast64_t drop_after;
+	struct drop_hook drop;
 };
 
 /* --- vtd_table.c ------------------------------------------------------------------------ */
