@@ -189,6 +189,27 @@ tree_run()
 		--library-path "$root/lib/x86_64-linux-gnu:$root/usr/lib/x86_64-linux-gnu" "$root/$program" "$@"
 }
 
+# wrap_programs ROOT DIR...: let the programs in DIRs of a tree, which are run by name, run with the tree's own
+# loader and libraries: each becomes a script beside its NAME.elf.
+wrap_programs()
+{
+	local root=$1 file up
+
+	shift
+	while IFS= read -r file; do
+		[ "$(head -c 4 "$root/$file" | tail -c 3)" = ELF ] || continue
+		up=$(sed 's,[^/]*,..,g' <<<"${file%/*}")
+		mv "$root/$file" "$root/$file.elf"
+		cat >"$root/$file" <<-END
+			#!/bin/sh
+			dir=\${0%/*}
+			exec "\$dir/$up/lib64/ld-linux-x86-64.so.2" --argv0 "\$0" \\
+					--library-path "\$dir/$up/usr/lib/x86_64-linux-gnu" "\$dir/${file##*/}.elf" "\$@"
+		END
+		chmod 755 "$root/$file"
+	done < <(cd "$root" && find "$@" -type f -perm -1 ! -name '*.so*')
+}
+
 # unpack_all DIR INTO: every package of DIR, as many at a time as there are processors.
 unpack_all()
 {
