@@ -33,6 +33,10 @@ void report_print(const struct report *r)
 	row("  of them wait descriptors", r->viommu.wait_descriptors, "");
 	row("host invalidation calls", r->host.invalidate_calls, "");
 	row("  entries in them", r->host.invalidate_entries, "");
+	if (r->viommu.page_requests || r->viommu.page_responses) {
+		row("page requests taken", r->viommu.page_requests, "groups");
+		row("page responses given", r->viommu.page_responses, "");
+	}
 	row("faults", r->host.faults + r->viommu.faults + r->viommu.queue_errors, "");
 	row("stale IOTLB entries used", r->host.stale_hits, "");
 	row("DMA after unmap", r->host.dma_after_unmap, "");
@@ -71,6 +75,8 @@ int report_write(const struct report *r, const char *file)
 	add(o, "wait_descriptors", r->viommu.wait_descriptors);
 	add(o, "host_invalidate_calls", r->host.invalidate_calls);
 	add(o, "host_invalidate_entries", r->host.invalidate_entries);
+	add(o, "page_requests", r->viommu.page_requests);
+	add(o, "page_responses", r->viommu.page_responses);
 	add(o, "faults", r->host.faults + r->viommu.faults + r->viommu.queue_errors);
 	add(o, "stale_hits", r->host.stale_hits);
 	add(o, "dma_after_unmap", r->host.dma_after_unmap);
