@@ -16,8 +16,11 @@
 #define DESC_AM GENMASK64(5, 0)
 #define DESC_ADDR_FIELDS (DESC_ADDR | DESC_IH | DESC_AM)
 
-/* The largest range one descriptor may name: 2^18 pages, as CAP.MAMV says. */
-enum { MAX_ADDRESS_MASK = 18 };
+/*
+ * The largest range one descriptor may name. CAP.MAMV says it for second-stage
+ * translations only; a PASID-based descriptor may have any mask (VT-d 4.1 s11.4.2).
+ */
+enum { MAX_ADDRESS_MASK = 18, EVERY_ADDRESS_MASK = 64 - PAGE_SHIFT_4K };
 
 typedef unsigned int decode_fn(const uint64_t *qw, struct vtd_desc *d);
 
@@ -31,8 +34,6 @@ static unsigned int decode_pages(uint64_t qw1, struct vtd_desc *d)
 {
 	unsigned int am = FIELD_GET(DESC_AM, qw1);
 
-	if (am > MAX_ADDRESS_MASK)
-		return VTD_IQEI_RESERVED;
 	d->scope = VTD_SCOPE_PAGES;
 	d->npages = BIT64(am);
 	d->addr = qw1 & DESC_ADDR & ~((d->npages << PAGE_SHIFT_4K) - 1);
@@ -81,7 +82,8 @@ static unsigned int decode_iotlb(const uint64_t *qw, struct vtd_desc *d)
 		d->scope = VTD_SCOPE_DOMAIN;
 		return 0;
 	case 3:
-		return decode_pages(qw[1], d);
+		return FIELD_GET(DESC_AM, qw[1]) > MAX_ADDRESS_MASK ? VTD_IQEI_RESERVED
+								    : decode_pages(qw[1], d);
 	default:
 		return VTD_IQEI_RESERVED;
 	}
@@ -138,7 +140,10 @@ static unsigned int decode_pasid_iotlb(const uint64_t *qw, struct vtd_desc *d)
 		d->scope = VTD_SCOPE_PASID;
 		return 0;
 	case 3:
-		return decode_pages(qw[1], d);
+		if (FIELD_GET(DESC_AM, qw[1]) < EVERY_ADDRESS_MASK)
+			return decode_pages(qw[1], d);
+		d->scope = VTD_SCOPE_PASID;
+		return 0;
 	default:
 		return VTD_IQEI_RESERVED;
 	}

@@ -102,7 +102,7 @@ static void check_bit(const struct expected *e, unsigned int bit)
 			fail_msg("type %u bit %u: %u", e->type, bit, iqei);
 	} else if ((bit == 4 || bit == 5) && e->grans != 15) {	/* granularities: a test below */
 		return;
-	} else if (bit == 69 && e->type != 5 && e->type != 9) {	/* an address mask of 32 */
+	} else if (bit == 69 && e->type == 2) {	/* an address mask of 32 */
 		assert_int_equal(iqei, VTD_IQEI_RESERVED);
 	} else {
 		assert_int_equal(iqei, 0);
@@ -172,8 +172,11 @@ static void context_fields(void **state)
 	}
 }
 
-/* Address and mask: naturally aligned ranges, whatever lower bits the guest leaves set. */
-static void check_pages(unsigned int type)
+/*
+ * Address and mask: naturally aligned ranges, whatever lower bits the guest leaves set. From
+ * @every on it is every address.
+ */
+static void check_pages(unsigned int type, unsigned int max, unsigned int every)
 {
 	uint64_t seed = 7;
 
@@ -181,26 +184,31 @@ static void check_pages(unsigned int type)
 		for (int n = 0; n < 50; n++) {
 			uint64_t addr = test_random(&seed) & ~0xfffULL;
 			uint64_t qw[4] = { type | 3 << 4 | 9ULL << 16, addr | am | (n & 1) << 6 };
-			uint64_t size = am <= 18 ? 4096ULL << am : 0;
+			uint64_t size = am < 52 ? 4096ULL << am : 0;
 			struct vtd_desc d;
 			unsigned int iqei = decode(qw, true, &d);
 
-			assert_int_equal(iqei, am <= 18 ? 0 : VTD_IQEI_RESERVED);
+			assert_int_equal(iqei, am <= max ? 0 : VTD_IQEI_RESERVED);
 			if (iqei)
 				continue;
+			assert_int_equal(d.did, 9);
+			if (am >= every) {
+				assert_int_equal(d.scope, VTD_SCOPE_PASID);
+				continue;
+			}
 			assert_int_equal(d.scope, VTD_SCOPE_PAGES);
 			assert_true(d.npages == size / 4096);
 			assert_true(d.addr == addr / size * size);
 			assert_int_equal(d.leaf, n & 1);
-			assert_int_equal(d.did, 9);
 		}
 	}
 }
 
 static void page_ranges_are_aligned_and_limited(void **state)
 {
-	check_pages(2);
-	check_pages(6);
+	check_pages(2, 18, 64);
+	/* CAP.MAMV is not about this: Linux invalidates 32 GiB of a process at once */
+	check_pages(6, 63, 52);
 }
 
 static void wait_fields(void **state)
