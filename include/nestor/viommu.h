@@ -29,8 +29,8 @@ enum nst_vtd_feature {
  * struct nst_vtd_config - an Intel VT-d remapping unit in scalable mode.
  * @vm: whose memory holds the guest's tables and queues.
  * @send_msi: deliver an interrupt: a 4-byte write of @data to @address, as a device
- *	would do it. Called from within nst_viommu_mmio_write(), _attach() and _translate(), with
- *	the unit's command lock held: it must not call the unit.
+ *	would do it. Called from within nst_viommu_mmio_write(), _attach(), _translate() and
+ *	_ats_translate(), with the unit's command lock held: it must not call the unit.
  * @features: of enum nst_vtd_feature, beyond what every unit offers.
  * @remap_interrupts: offer interrupt remapping. The VMM then gives every MSI and every
  *	I/O APIC message to nst_viommu_remap_msi() or _ioapic() before it delivers it.
@@ -71,7 +71,8 @@ NST_API void nst_viommu_destroy(struct nst_viommu *viommu);
  * settled by the devices attached before the guest's first register access. A device
  * that comes later must be able to do at least that.
  * Errors: -EOPNOTSUPP (its host IOMMU cannot do what the unit needs or has offered; the
- * reason is logged), -EEXIST (@rid is taken), -ENOMEM, or the host's. Threads: any.
+ * reason is logged), -EEXIST (@rid is taken, or an emulated device's notifier has it), -ENOMEM, or
+ * the host's. Threads: any.
  */
 NST_MUST_CHECK NST_API int nst_viommu_attach(struct nst_viommu *viommu, nst_rid rid,
 					     struct nst_device *dev);
@@ -95,6 +96,8 @@ NST_API void nst_viommu_mmio_write(struct nst_viommu *viommu, uint64_t offset, u
  * struct nst_translate_request - one access by a device that the VMM emulates.
  * @pasid: NST_NO_PASID for a request without PASID.
  * @privileged: Privileged Mode Requested; only with a PASID.
+ * @translated: AT = Translated: @iova is what nst_viommu_ats_translate() gave. It comes back
+ *	as it is, if the guest's tables let the device have a device TLB.
  */
 struct nst_translate_request {
 	nst_rid rid;
@@ -102,6 +105,7 @@ struct nst_translate_request {
 	nst_iova iova;
 	bool write;
 	bool privileged;
+	bool translated;
 };
 
 /**
@@ -129,12 +133,162 @@ struct nst_translation {
  * the register write that invalidates returns to the guest.
  *
  * Errors: -EFAULT: the request is refused; what the architecture reports of that is
- * recorded for the guest. *@out is then unchanged. Threads: any; a hit in the cache
- * takes one lock shared and waits for no command.
+ * recorded for the guest. -EEXIST: @rid is that of a passed-through device, whose DMA the
+ * host translates. *@out is then unchanged. Threads: any; a hit in the cache takes one lock
+ * shared and waits for no command.
  */
 NST_MUST_CHECK NST_API int nst_viommu_translate(struct nst_viommu *viommu,
 						const struct nst_translate_request *req,
 						struct nst_translation *out);
+
+/* --- emulated devices that keep translations ------------------------------------------------ */
+
+/** In a notifier: requests without PASID, and those with any. */
+#define NST_EVERY_PASID (NST_NO_PASID - 1)
+
+enum nst_change {
+	NST_CHANGE_PAGES,	  /* of these addresses */
+	NST_CHANGE_ADDRESS_SPACE, /* a whole domain: all addresses */
+	NST_CHANGE_TABLES,	  /* which tables the device goes by: all addresses */
+};
+
+/** struct nst_invalidation - [@first, @last] may be translated otherwise from now on. */
+struct nst_invalidation {
+	enum nst_change what;
+	nst_iova first, last;
+};
+
+/** struct nst_mapping - [@first, @last] goes to @gpa and on in one piece, with these rights. */
+struct nst_mapping {
+	nst_iova first, last;
+	nst_gpa gpa;
+	bool read, write;
+};
+
+/**
+ * struct nst_device_tlb_invalidation - an ATS Invalidate Request.
+ * @pasid: NST_NO_PASID: of requests without one.
+ * @global: of every PASID.
+ */
+struct nst_device_tlb_invalidation {
+	uint32_t pasid;
+	nst_iova first, last;
+	bool global;
+};
+
+/**
+ * struct nst_notifier_config - who wants to hear what of the guest's invalidations.
+ * @rid, @pasid: the device, and NST_NO_PASID, a PASID or NST_EVERY_PASID.
+ * @first, @last: the addresses of interest; what is told is cut to them.
+ * @invalidate: for who keeps what nst_viommu_translate() or _ats_translate() gave him (vhost's
+ *	IOTLB): forget it, and ask again when it is missed. May be called for addresses he has
+ *	nothing of. May be NULL.
+ * @map, @unmap: for who keeps a copy of the whole table (a VFIO container); both or none. What
+ *	an invalidation names is read anew, and told as neighbouring pieces in ascending order
+ *	that have no gaps: map() for what is there, whether it was before or not, unmap() for
+ *	what is not. Neither says how pages were cut before. A map() that returns other than 0
+ *	ends the telling until the next invalidation: the copy lacks what comes behind.
+ *	Accessed bits are set in the tables, and dirty ones of pages that can be written: no
+ *	one sees what the device does. Not with NST_EVERY_PASID.
+ * @device_tlb: an ATS Invalidate Request to @rid. Returns 0 when no translation in the device
+ *	that it names is used any more; else the device did not answer, and the guest gets an
+ *	invalidation time-out. May be NULL.
+ *
+ * When a callback has returned, and not before, the guest sees its invalidation complete. They
+ * come from whatever function of the unit carried it out, with the unit's command lock held:
+ * they must not call the unit, nor wait for a lock under which the caller does; and
+ * they should be short. nst_viommu_reset() and _restore() are told as NST_CHANGE_TABLES.
+ *
+ * A translation that is under way while an invalidation is carried out may give what is
+ * already invalid. So the caller counts the calls of @invalidate under a lock of its own,
+ * remembers the count before it asks, and keeps the answer (under that lock) only if the
+ * count is still the same.
+ */
+struct nst_notifier_config {
+	nst_rid rid;
+	uint32_t pasid;
+	nst_iova first, last;
+	void (*invalidate)(void *opaque, const struct nst_invalidation *invalidation);
+	int (*map)(void *opaque, const struct nst_mapping *mapping);
+	void (*unmap)(void *opaque, nst_iova first, nst_iova last);
+	int (*device_tlb)(void *opaque, const struct nst_device_tlb_invalidation *invalidation);
+	void *opaque;
+};
+
+struct nst_notifier;
+
+/**
+ * nst_viommu_notify() - from now on tell @config's callbacks. One with @map is told what is
+ * there already by nst_viommu_process(), as after nst_notifier_replay().
+ * Errors: -EINVAL (@config makes no sense), -EEXIST (@rid is that of a passed-through device),
+ * -ENOMEM, -EOPNOTSUPP (a kind of vIOMMU that has none). Threads: any.
+ */
+NST_MUST_CHECK NST_API int nst_viommu_notify(struct nst_viommu *viommu,
+					     const struct nst_notifier_config *config,
+					     struct nst_notifier **out);
+
+/** nst_notifier_remove() - when it returns no callback runs or will. @notifier may be NULL. */
+NST_API void nst_notifier_remove(struct nst_notifier *notifier);
+
+/**
+ * nst_notifier_replay() - tell @map and @unmap all of the present tables. It is the unit's work
+ * like other: done in pieces by nst_viommu_process(), which nst_viommu_fd() asks for; the guest's
+ * commands wait for it. How much there is to tell the guest decides. Threads: any.
+ */
+NST_API void nst_notifier_replay(struct nst_notifier *notifier);
+
+/**
+ * struct nst_ats_request - a Translation Request: PCIe 6.0 s10.2.2.
+ * @iova: its last 12 bits do not count. @pages: how many of 4 KiB from there on are asked for.
+ * @no_write: NW: the device does not mean to write, so no page becomes dirty.
+ */
+struct nst_ats_request {
+	nst_rid rid;
+	uint32_t pasid;
+	nst_iova iova;
+	unsigned int pages;
+	bool no_write;
+	bool privileged;
+};
+
+/**
+ * struct nst_ats_entry - one translation of a completion.
+ * @gpa, @size: the page; @size is a power of two from 4096 on, @gpa a multiple of it.
+ * @read, @write: neither: there is no translation (yet); @size is then 4096.
+ * @privileged: Priv: @read and @write are for privileged requests.
+ * @untranslated: U: use untranslated requests here.
+ * Exe, Global and N are never set: no unit here offers what they stand for.
+ */
+struct nst_ats_entry {
+	nst_gpa gpa;
+	uint64_t size;
+	bool read, write, privileged, untranslated;
+};
+
+enum nst_ats_status {
+	NST_ATS_SUCCESS,
+	NST_ATS_UNSUPPORTED_REQUEST, /* the device may not ask */
+	NST_ATS_COMPLETER_ABORT,     /* a structure on the way is not readable or is wrong */
+};
+
+/**
+ * nst_viommu_ats_translate() - what the unit answers to a Translation Request of an emulated
+ * device.
+ * @entries, @max: at least 1. *@count gets how many there are: 0 unless the status is
+ *	NST_ATS_SUCCESS. They follow one another from the page of @iova on and have one size;
+ *	they may be fewer than asked for.
+ *
+ * The device invalidates them as its notifier's @device_tlb says, and uses them in requests with
+ * @translated. Accessed bits are set, and dirty ones unless @no_write. What is wrong in the
+ * guest's structures is recorded for it; a page that is not there is not.
+ * Errors: -EINVAL (@pages or @max is 0), -EEXIST (@rid is that of a passed-through device),
+ * -EOPNOTSUPP (a kind of vIOMMU without). Threads: any.
+ */
+NST_MUST_CHECK NST_API int nst_viommu_ats_translate(struct nst_viommu *viommu,
+						    const struct nst_ats_request *req,
+						    struct nst_ats_entry *entries, unsigned int max,
+						    unsigned int *count,
+						    enum nst_ats_status *status);
 
 /** nst_viommu_reset() - as after power-on; devices reach memory untranslated. */
 NST_API void nst_viommu_reset(struct nst_viommu *viommu);

@@ -61,7 +61,10 @@ static inline bool vtd_ss_entry_reserved(uint64_t entry, unsigned int level, uin
 	return entry & reserved;
 }
 
-/* Returns 0 and fills @leaf, or a VTD_FAULT_* reason of scalable mode. */
+/*
+ * Returns 0 and fills @leaf, or a VTD_FAULT_* reason of scalable mode; @leaf->page_lg2 is then
+ * that of the entry which is to blame.
+ */
 static inline __attribute__((always_inline)) enum vtd_fault_reason vtd_ss_walk(
 	const struct vtd_ss_request *req, vtd_ss_table_fn *table_fn, void *opaque,
 	struct vtd_ss_leaf *leaf)
@@ -74,6 +77,7 @@ static inline __attribute__((always_inline)) enum vtd_fault_reason vtd_ss_walk(
 		unsigned int lg2 = vtd_ss_level_lg2(level);
 		uint64_t entry;
 
+		leaf->page_lg2 = lg2;
 		if (!table)
 			return level == req->levels ? VTD_FAULT_SSPTPTR_ACCESS
 						    : VTD_FAULT_SS_ACCESS;
@@ -89,7 +93,6 @@ static inline __attribute__((always_inline)) enum vtd_fault_reason vtd_ss_walk(
 			return req->write ? VTD_FAULT_WRITE : VTD_FAULT_READ;
 		at = entry & VTD_SS_ADDR;
 		if (level == 1 || (level <= 3 && (entry & VTD_SS_PS))) {
-			leaf->page_lg2 = lg2;
 			leaf->address = at;
 			return VTD_FAULT_NONE;
 		}

@@ -37,6 +37,40 @@ int nst_viommu_translate(struct nst_viommu *viommu, const struct nst_translate_r
 	return viommu->ops->translate(viommu, req, out);
 }
 
+int nst_viommu_notify(struct nst_viommu *viommu, const struct nst_notifier_config *config,
+		      struct nst_notifier **out)
+{
+	if (config->first.v > config->last.v || !config->map != !config->unmap ||
+	    (config->map && config->pasid == NST_EVERY_PASID) ||
+	    (config->pasid < NST_EVERY_PASID && config->pasid >> 20))
+		return -EINVAL;
+	if (!viommu->ops->notify)
+		return -EOPNOTSUPP;
+	return viommu->ops->notify(viommu, config, out);
+}
+
+void nst_notifier_remove(struct nst_notifier *notifier)
+{
+	if (notifier)
+		notifier->viommu->ops->unnotify(notifier);
+}
+
+void nst_notifier_replay(struct nst_notifier *notifier)
+{
+	notifier->viommu->ops->replay(notifier);
+}
+
+int nst_viommu_ats_translate(struct nst_viommu *viommu, const struct nst_ats_request *req,
+			     struct nst_ats_entry *entries, unsigned int max, unsigned int *count,
+			     enum nst_ats_status *status)
+{
+	if (!req->pages || !max)
+		return -EINVAL;
+	if (!viommu->ops->ats_translate)
+		return -EOPNOTSUPP;
+	return viommu->ops->ats_translate(viommu, req, entries, max, count, status);
+}
+
 void nst_viommu_reset(struct nst_viommu *viommu)
 {
 	viommu->ops->reset(viommu);

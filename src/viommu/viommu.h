@@ -19,6 +19,14 @@ struct viommu_ops {
 			   uint64_t value);
 	int (*translate)(struct nst_viommu *viommu, const struct nst_translate_request *req,
 			 struct nst_translation *out);
+	/* the next four: NULL if there are none */
+	int (*notify)(struct nst_viommu *viommu, const struct nst_notifier_config *config,
+		      struct nst_notifier **out);
+	void (*unnotify)(struct nst_notifier *notifier);
+	void (*replay)(struct nst_notifier *notifier);
+	int (*ats_translate)(struct nst_viommu *viommu, const struct nst_ats_request *req,
+			     struct nst_ats_entry *entries, unsigned int max, unsigned int *count,
+			     enum nst_ats_status *status);
 	void (*reset)(struct nst_viommu *viommu);
 	int (*fd)(struct nst_viommu *viommu);
 	void (*process)(struct nst_viommu *viommu);
@@ -35,6 +43,12 @@ struct viommu_ops {
 /* First member of every unit. */
 struct nst_viommu {
 	const struct viommu_ops *ops;
+};
+
+/* First member of every notifier. */
+struct nst_notifier {
+	struct nst_viommu *viommu;
+	struct nst_notifier_config config;
 };
 
 #endif

@@ -37,9 +37,6 @@
 
 enum { MAX_PASID_BITS = 20 };
 
-/* What only nst_viommu_translate() can do. */
-#define EMULATED_ECAP (VTD_ECAP_SSTS | VTD_ECAP_NEST)
-
 static void add_features(unsigned int features, uint64_t *cap, uint64_t *ecap)
 {
 	if (features & NST_VTD_SECOND_STAGE)
@@ -84,7 +81,7 @@ int vtd_caps_narrow(const struct iommufd_hw_info *host, uint64_t *cap, uint64_t 
 		*why = "its host IOMMU has no nested translation in scalable mode";
 		return -EOPNOTSUPP;
 	}
-	if (*ecap & EMULATED_ECAP) {
+	if (*ecap & VTD_EMULATED_ECAP) {
 		*why = "the unit offers second-stage tables, which a host cannot nest on its own";
 		return -EOPNOTSUPP;
 	}

@@ -89,6 +89,20 @@ static unsigned int decode_iotlb(const uint64_t *qw, struct vtd_desc *d)
 	}
 }
 
+/*
+ * Address and S of the two device-TLB descriptors: with S the lowest address bit that is 0 says
+ * how large the range is, and belongs to it, as do the bits below. No such bit: everything.
+ */
+static void decode_device_pages(uint64_t qw1, bool sized, struct vtd_desc *d)
+{
+	uint64_t addr = qw1 & DESC_ADDR, ones = addr | (PAGE_SIZE_4K - 1);
+	uint64_t low = sized ? (ones ^ (ones + 1)) : PAGE_SIZE_4K - 1;
+
+	d->scope = VTD_SCOPE_PAGES;
+	d->addr = addr & ~low;
+	d->npages = (low >> PAGE_SHIFT_4K) + 1;
+}
+
 /* s6.5.2.5 Device-TLB Invalidate Descriptor */
 static unsigned int decode_device_tlb(const uint64_t *qw, struct vtd_desc *d)
 {
@@ -96,6 +110,7 @@ static unsigned int decode_device_tlb(const uint64_t *qw, struct vtd_desc *d)
 		       DESC_ADDR | BIT64(0)))
 		return VTD_IQEI_RESERVED;
 	d->sid = FIELD_GET(GENMASK64(47, 32), qw[0]);
+	decode_device_pages(qw[1], qw[1] & BIT64(0), d);
 	return 0;
 }
 
@@ -178,6 +193,8 @@ static unsigned int decode_pasid_device_tlb(const uint64_t *qw, struct vtd_desc 
 		return VTD_IQEI_RESERVED;
 	d->sid = FIELD_GET(GENMASK64(31, 16), qw[0]);
 	d->pasid = FIELD_GET(DESC_PASID, qw[0]);
+	d->global = qw[1] & BIT64(0);
+	decode_device_pages(qw[1], qw[1] & BIT64(11), d);
 	return 0;
 }
 

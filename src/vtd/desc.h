@@ -45,6 +45,7 @@ struct vtd_desc {
 	nst_rid sid;
 	uint16_t sid_ignore;		/* bits of the source id that do not matter */
 	uint64_t addr, npages;		/* VTD_SCOPE_PAGES; 4 KiB pages, addr is aligned to them */
+	bool global;			/* of device TLBs: every PASID's */
 	uint32_t first_irte, num_irtes; /* VTD_DESC_IEC */
 	bool leaf;			/* IH: no paging-structure caches */
 	struct {

@@ -79,6 +79,7 @@ static uint64_t make_frcd_hi(const struct vtd_fault *fault)
 {
 	uint64_t hi = VTD_FRCD_HI_F | (fault->write ? 0 : VTD_FRCD_HI_T1) |
 		      FIELD_PREP(VTD_FRCD_HI_FR, fault->reason) |
+		      FIELD_PREP(VTD_FRCD_HI_AT, fault->address_type) |
 		      FIELD_PREP(VTD_FRCD_HI_SID, fault->rid);
 
 	if (fault->pasid == NST_NO_PASID)

@@ -12,6 +12,10 @@
  * and the next one cause anew; whatever else comes next waits until they are done. When
  * the work of a run is spent the queue stops with the head at what comes next, and goes
  * on there in the next run.
+ *
+ * An emulated device that does not answer an invalidation of its TLB (s6.5.2.10): invalidations
+ * go on, but the next wait descriptor is dropped, and the queue stops behind it with a time-out
+ * error: software must not see it complete, and looks for it before the head.
  */
 #include "vtd/unit.h"
 
@@ -46,6 +50,23 @@ static void queue_error(struct vtd_unit *u, unsigned int iqei) REQUIRES(u->cmd_l
 	u->queue_errors++;
 	vtd_reg_update(&u->regs, VTD_IQERCD, VTD_IQERCD_IQEI, FIELD_PREP(VTD_IQERCD_IQEI, iqei));
 	vtd_status_raise(u, VTD_FSTS_IQE);
+}
+
+static void queue_timeout(struct vtd_unit *u) REQUIRES(u->cmd_lock)
+{
+	u->device_tlb_timeout = false;
+	u->queue_errors++;
+	vtd_status_raise(u, VTD_FSTS_ITE);
+}
+
+static void invalidate_device_tlb(struct vtd_unit *u, const struct vtd_desc *d)
+	REQUIRES(u->cmd_lock)
+{
+	if (vtd_notify_device_tlb(u, d))
+		return;
+	u->device_tlb_timeout = true;
+	vtd_reg_update(&u->regs, VTD_IQERCD, VTD_IQERCD_ITESID,
+		       FIELD_PREP(VTD_IQERCD_ITESID, d->sid));
 }
 
 static void invalidate_translations(struct vtd_unit *u, const struct vtd_desc *d,
@@ -87,9 +108,9 @@ static bool make_way(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->c
 		return !attach_work_is_spent(&u->attach);
 	case VTD_DESC_WAIT:
 	case VTD_DESC_PAGE_RESPONSE:
-		return vtd_settle(u);
+		return vtd_settle(u) && vtd_mirror(u);
 	default: /* what was attached anew must not miss an invalidation */
-		return vtd_scan(u) && !attach_work_is_spent(&u->attach);
+		return vtd_scan(u) && vtd_mirror(u) && !attach_work_is_spent(&u->attach);
 	}
 }
 
@@ -138,7 +159,9 @@ static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cm
 		/*
 		 * The host flushes device TLBs with the IOTLB, and after it, as s6.5.2.5 asks
 		 * of software too; so what a device has fetched since then is right already.
+		 * Emulated devices are told.
 		 */
+		invalidate_device_tlb(u, d);
 		break;
 	case VTD_DESC_IEC: /* we have nothing cached, but the VMM may */
 		vtd_ir_changed(u, d->first_irte, d->num_irtes);
@@ -146,7 +169,7 @@ static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cm
 	}
 }
 
-enum outcome { DONE, ERROR, SPENT };
+enum outcome { DONE, ERROR, SPENT, TIMEOUT };
 
 static enum outcome run_one(struct vtd_unit *u, const struct queue *q, uint64_t index,
 			    unsigned int *iqei) REQUIRES(u->cmd_lock)
@@ -163,6 +186,8 @@ static enum outcome run_one(struct vtd_unit *u, const struct queue *q, uint64_t 
 		return ERROR;
 	if (!make_way(u, &desc))
 		return SPENT;
+	if (desc.type == VTD_DESC_WAIT && u->device_tlb_timeout)
+		return TIMEOUT;
 	execute(u, &desc);
 	return DONE;
 }
@@ -190,14 +215,18 @@ bool vtd_queue_run(struct vtd_unit *u)
 	head &= q.entries - 1;
 	while (!iqei && head != tail) {
 		outcome = run_one(u, &q, head, &iqei);
-		if (outcome != DONE)
+		if (outcome != DONE && outcome != TIMEOUT)
 			break;
 		head = (head + 1) & (q.entries - 1);
 		vtd_reg_set(&u->regs, VTD_IQH, head << q.desc_lg2);
+		if (outcome == TIMEOUT)
+			break;
 	}
 	/* an error too is seen only after all that came before it */
-	if (outcome == SPENT || !vtd_settle(u))
+	if (outcome == SPENT || !vtd_settle(u) || !vtd_mirror(u))
 		return false;
+	if (u->device_tlb_timeout)
+		queue_timeout(u);
 	if (iqei)
 		queue_error(u, iqei);
 	return true;

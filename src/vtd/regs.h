@@ -139,6 +139,7 @@ enum { VTD_GRANULARITY_GLOBAL = 1 };
 #define VTD_PRS_PRO BIT64(1)
 
 #define VTD_IQERCD_IQEI GENMASK64(3, 0)
+#define VTD_IQERCD_ITESID GENMASK64(47, 32) /* whose device TLB did not answer */
 enum vtd_iqei {
 	VTD_IQEI_TAIL = 1,  /* tail outside the queue */
 	VTD_IQEI_FETCH = 2, /* descriptor could not be read */

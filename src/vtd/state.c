@@ -20,8 +20,11 @@
 #define MAGIC 0x4f49565f5254534eULL /* "NSTR_VIO", the first letter in the lowest byte */
 enum { VERSION = 1, HEADER_BYTES = 32, TOLD_MAX = 2 * VTD_MAX_PASIDS };
 
-/* Commands that are carried out but for what is left to scan: their hooks in the stream. */
-#define UNFINISHED (VTD_HOOK_GCMD | VTD_HOOK_CCMD | VTD_HOOK_IOTLB)
+/*
+ * Commands that are carried out but for what is left to scan: their hooks in the stream. That of
+ * IQT: the next wait descriptor is to be dropped.
+ */
+#define UNFINISHED (VTD_HOOK_GCMD | VTD_HOOK_CCMD | VTD_HOOK_IOTLB | VTD_HOOK_IQT)
 
 static const struct {
 	uint32_t offset, size;
@@ -217,7 +220,8 @@ static int take_image(struct vtd_unit *u, struct image *img)
 		.rtaddr = u->rtaddr,
 		.irta = atomic_load(&u->ir_mode) & VTD_IRTA_FIELDS,
 		.next_frcd = u->next_frcd,
-		.unfinished = u->unfinished.hooks | (u->unfinished.status ? VTD_HOOK_GCMD : 0),
+		.unfinished = u->unfinished.hooks | (u->unfinished.status ? VTD_HOOK_GCMD : 0) |
+			      (u->device_tlb_timeout ? VTD_HOOK_IQT : 0),
 		.unfinished_gsts = u->unfinished.status ? u->unfinished.gsts : 0,
 	};
 	for (unsigned int i = 0; i < VTD_NUM_REGS; i++)
@@ -312,7 +316,8 @@ static bool is_possible(const struct image *img)
 
 /*
  * Can this unit offer just what that one did? A host that can do just that narrows the unit
- * to it. What the guest has seen here already cannot change any more.
+ * to it; what is for emulated devices alone has to be the same. What the guest has seen here
+ * already cannot change any more.
  */
 static bool offers_same(const struct vtd_unit *u, const struct image *img) REQUIRES(u->cmd_lock)
 {
@@ -323,12 +328,15 @@ static bool offers_same(const struct vtd_unit *u, const struct image *img) REQUI
 			img->ecap & VTD_ECAP_PASID ? FIELD_GET(VTD_ECAP_PSS, img->ecap) + 1 : 0,
 		.vtd = { .cap_reg = img->cap, .ecap_reg = img->ecap | VTD_ECAP_NEST },
 	};
-	uint64_t cap = u->cap, ecap = u->ecap;
+	uint64_t cap = u->cap, ecap = u->ecap & ~VTD_EMULATED_ECAP;
 	const char *why;
 
-	if (u->frozen && (cap != img->cap || ecap != img->ecap))
+	if ((u->ecap ^ img->ecap) & VTD_EMULATED_ECAP)
 		return false;
-	return !vtd_caps_narrow(&host, &cap, &ecap, &why) && cap == img->cap && ecap == img->ecap;
+	if (u->frozen && (cap != img->cap || u->ecap != img->ecap))
+		return false;
+	return !vtd_caps_narrow(&host, &cap, &ecap, &why) && cap == img->cap &&
+	       ecap == (img->ecap & ~VTD_EMULATED_ECAP);
 }
 
 /* All of @stream, or why not; @img->told is the caller's to free either way. */
@@ -406,7 +414,8 @@ static int apply(struct vtd_unit *u, struct image *img) REQUIRES(u->cmd_lock)
 	u->next_frcd = img->next_frcd;
 	u->unfinished.status = img->unfinished & VTD_HOOK_GCMD;
 	u->unfinished.gsts = img->unfinished_gsts;
-	u->unfinished.hooks = img->unfinished & ~VTD_HOOK_GCMD;
+	u->unfinished.hooks = img->unfinished & ~(VTD_HOOK_GCMD | VTD_HOOK_IQT);
+	u->device_tlb_timeout = img->unfinished & VTD_HOOK_IQT;
 	u->translating = (u->unfinished.status ? img->unfinished_gsts : img->regs[VTD_GSTS]) &
 			 VTD_GCMD_TE;
 	vtd_regs_load(&u->regs, img->regs);
@@ -442,8 +451,9 @@ static int restore_locked(struct vtd_unit *u, struct image *img) REQUIRES(u->cmd
 		vtd_set_caps(u, cap, ecap);
 		return ret;
 	}
-	u->frozen = true;     /* by the guest of the other unit */
-	vtd_announce_work(u); /* commands and the queue may have been in the middle */
+	vtd_mirror_unmap_all(u); /* what is there they learn with the next work */
+	u->frozen = true;	 /* by the guest of the other unit */
+	vtd_announce_work(u);	 /* commands and the queue may have been in the middle */
 	return 0;
 }
 

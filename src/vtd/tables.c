@@ -131,6 +131,7 @@ static enum vtd_fault_reason read_context(const struct vtd_tables *tables, nst_r
 	if ((context->qw0 & VTD_CONTEXT_RESERVED0) || (context->qw1 & VTD_CONTEXT_RESERVED1) ||
 	    le64_get(raw.qw[2]) || le64_get(raw.qw[3]))
 		return VTD_FAULT_CONTEXT_RESERVED;
+	out->device_tlb = context->qw0 & VTD_CONTEXT_DTE;
 	return VTD_FAULT_NONE;
 }
 

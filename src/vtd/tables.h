@@ -32,6 +32,7 @@ struct vtd_lookup {
 	bool page_requests;	      /* PRE: the device may make them */
 	bool legacy;		      /* context is valid, else entry */
 	bool rid_privileged;	      /* requests without PASID are privileged */
+	bool device_tlb;	      /* DTE: the device may use ATS; valid whatever is wrong */
 	uint64_t context[2];
 	struct vtd_pasid_entry entry;
 };

@@ -10,6 +10,7 @@
 
 #include "base/bits.h"
 #include "pagetable/vtd_fs.h"
+#include "spec/vtd_caps.h"
 #include "vtd/unit.h"
 
 #include <errno.h>
@@ -25,19 +26,8 @@ static const uint8_t class_shifts[NUM_CLASSES] = { 12, 21, 30, 12, 21, 30 };
 #define KEY_ADDRESS GENMASK64(56, 0)
 #define KEY_PASID_HIGH GENMASK64(60, 57)
 
-#define INTERRUPT_FIRST 0xfee00000ULL
-#define INTERRUPT_LAST 0xfeefffffULL
 /* Pieces that untranslated addresses come in; the interrupt range begins on such a border. */
 #define IDENTITY_LG2 21
-
-/* What a request found out, and what of it is new to the caches. */
-struct attempt {
-	struct vtd_xlate_entry entry;
-	struct vtd_xlate_page page;
-	bool privileged;
-	bool new_entry, new_page;
-	uint64_t generation;
-};
 
 static unsigned int first_class(const struct vtd_xlate_entry *e)
 {
@@ -90,6 +80,18 @@ void vtd_xlate_configure(struct vtd_unit *u)
 	tr->generation++;
 	memset(tr->entries, 0, sizeof(tr->entries));
 	iotlb_flush_all(tr->iotlb);
+	vtd_notify_mark(tr, NULL);
+	rwlock_write_end(&tr->lock);
+	vtd_notify_tell(u);
+}
+
+void vtd_xlate_claim(struct vtd_unit *u, nst_rid rid, bool passthrough)
+{
+	struct vtd_xlate *tr = &u->xlate;
+
+	rwlock_write(&tr->lock);
+	tr->passthrough[rid / 64] &= ~BIT64(rid % 64);
+	tr->passthrough[rid / 64] |= (uint64_t)passthrough << rid % 64;
 	rwlock_write_end(&tr->lock);
 }
 
@@ -164,7 +166,9 @@ void vtd_xlate_invalidate(struct vtd_unit *u, const struct vtd_desc *d)
 		flush_pages(tr, d, d->pasid, FIRST_STAGE_CLASSES);
 	else
 		flush_entries(tr, d);
+	vtd_notify_mark(tr, d);
 	rwlock_write_end(&tr->lock);
+	vtd_notify_tell(u);
 }
 
 static struct vtd_xlate_entry *entry_slot(struct vtd_xlate *tr, nst_rid rid, uint32_t pasid)
@@ -175,8 +179,8 @@ static struct vtd_xlate_entry *entry_slot(struct vtd_xlate *tr, nst_rid rid, uin
 }
 
 static enum vtd_fault_reason find_entry(struct vtd_xlate *tr,
-					const struct nst_translate_request *req, struct attempt *a)
-	REQUIRES_SHARED(tr->lock)
+					const struct nst_translate_request *req,
+					struct vtd_xlate_attempt *a) REQUIRES_SHARED(tr->lock)
 {
 	const struct vtd_xlate_entry *e = entry_slot(tr, req->rid, req->pasid);
 	enum vtd_fault_reason reason;
@@ -191,7 +195,7 @@ static enum vtd_fault_reason find_entry(struct vtd_xlate *tr,
 }
 
 static bool find_page(struct vtd_xlate *tr, const struct nst_translate_request *req,
-		      struct attempt *a) REQUIRES_SHARED(tr->lock)
+		      struct vtd_xlate_attempt *a) REQUIRES_SHARED(tr->lock)
 {
 	uint32_t pasid = page_pasid(&a->entry), tag = tag_of(a->entry.did, pasid);
 
@@ -213,7 +217,7 @@ static bool find_page(struct vtd_xlate *tr, const struct nst_translate_request *
 
 static enum vtd_fault_reason translate_page(struct vtd_xlate *tr,
 					    const struct nst_translate_request *req,
-					    struct attempt *a) REQUIRES_SHARED(tr->lock)
+					    struct vtd_xlate_attempt *a) REQUIRES_SHARED(tr->lock)
 {
 	enum vtd_fault_reason reason;
 
@@ -233,7 +237,7 @@ static enum vtd_fault_reason translate_page(struct vtd_xlate *tr,
 	}
 	/* s3.15: no table may lead into the interrupt range */
 	if (((a->page.address | (req->iova.v & (BIT64(a->page.page_lg2) - 1))) & ~0xfffffULL) ==
-	    INTERRUPT_FIRST)
+	    VTD_INTERRUPT_FIRST)
 		return VTD_FAULT_SM_INTERRUPT_RANGE;
 	return VTD_FAULT_NONE;
 }
@@ -247,24 +251,43 @@ static struct vtd_xlate_page identity(uint64_t iova)
 	};
 }
 
+/* Who may ask for translations may use them; only untranslated requests look at pages. */
+static enum vtd_fault_reason check_device_tlb(const struct vtd_xlate *tr,
+					      struct vtd_xlate_attempt *a,
+					      enum vtd_fault_reason reason)
+	REQUIRES_SHARED(tr->lock)
+{
+	if (a->type == VTD_AT_UNTRANSLATED || (reason && !a->entry.device_tlb))
+		return reason;
+	if (!a->entry.device_tlb || !(tr->ecap & VTD_ECAP_DT))
+		return VTD_FAULT_CONTEXT_DEVICE_TLB;
+	return a->type == VTD_AT_TRANSLATED ? VTD_FAULT_NONE : reason;
+}
+
 static enum vtd_fault_reason translate_shared(struct vtd_xlate *tr,
 					      const struct nst_translate_request *req,
-					      struct attempt *a) REQUIRES_SHARED(tr->lock)
+					      struct vtd_xlate_attempt *a) REQUIRES_SHARED(tr->lock)
 {
 	enum vtd_fault_reason reason;
 
 	a->generation = tr->generation;
 	a->page = identity(req->iova.v);
-	if (!tr->translating)
-		return VTD_FAULT_NONE;
-	reason = find_entry(tr, req, a);
+	if (!tr->translating) {
+		a->entry.fault_disabled =
+			true; /* there is no ATS then, and nothing to tell of it */
+		return a->type == VTD_AT_UNTRANSLATED ? VTD_FAULT_NONE
+						      : VTD_FAULT_CONTEXT_DEVICE_TLB;
+	}
+	reason = check_device_tlb(tr, a, find_entry(tr, req, a));
 	a->privileged = req->pasid == NST_NO_PASID ? a->entry.rid_privileged : req->privileged;
-	if (reason || a->entry.kind == VTD_XLATE_PASS_THROUGH)
+	if (reason || a->type == VTD_AT_TRANSLATED)
 		return reason;
-	return translate_page(tr, req, a);
+	vtd_notify_note(tr, &a->entry);
+	return a->entry.kind == VTD_XLATE_PASS_THROUGH ? VTD_FAULT_NONE
+						       : translate_page(tr, req, a);
 }
 
-static void remember(struct vtd_xlate *tr, uint64_t iova, const struct attempt *a)
+static void remember(struct vtd_xlate *tr, uint64_t iova, const struct vtd_xlate_attempt *a)
 {
 	const struct vtd_xlate_entry *e = &a->entry;
 	uint32_t pasid = page_pasid(e);
@@ -281,12 +304,32 @@ static void remember(struct vtd_xlate *tr, uint64_t iova, const struct attempt *
 	rwlock_write_end(&tr->lock);
 }
 
+int vtd_xlate_try(struct vtd_xlate *tr, const struct nst_translate_request *req,
+		  struct vtd_xlate_attempt *a, enum vtd_fault_reason *reason)
+{
+	bool passthrough;
+
+	*a = (struct vtd_xlate_attempt){ .type = a->type };
+	rwlock_read(&tr->lock);
+	passthrough = vtd_xlate_is_passthrough(tr, req->rid);
+	if (!passthrough)
+		*reason = translate_shared(tr, req, a);
+	rwlock_read_end(&tr->lock);
+	if (passthrough)
+		return -EEXIST;
+	if (!*reason && (a->new_entry || a->new_page))
+		remember(tr, req->iova.v, a);
+	return 0;
+}
+
 /* Legacy mode has reasons of its own for what tables say. */
 static enum vtd_fault_reason legacy_reason(enum vtd_fault_reason reason, bool write)
 {
 	switch (reason) {
 	case VTD_FAULT_ADDRESS:
 		return VTD_FAULT_LEGACY_ADDRESS;
+	case VTD_FAULT_CONTEXT_DEVICE_TLB:
+		return VTD_FAULT_LEGACY_DEVICE_TLB;
 	case VTD_FAULT_SS_ACCESS:
 	case VTD_FAULT_SSPTPTR_ACCESS:
 		return VTD_FAULT_LEGACY_TABLE_ACCESS;
@@ -303,8 +346,8 @@ static enum vtd_fault_reason legacy_reason(enum vtd_fault_reason reason, bool wr
 	}
 }
 
-static void report(struct vtd_unit *u, const struct nst_translate_request *req,
-		   const struct attempt *a, enum vtd_fault_reason reason)
+void vtd_xlate_report(struct vtd_unit *u, const struct nst_translate_request *req,
+		      const struct vtd_xlate_attempt *a, enum vtd_fault_reason reason)
 {
 	const struct vtd_fault fault = {
 		.rid = req->rid,
@@ -312,6 +355,7 @@ static void report(struct vtd_unit *u, const struct nst_translate_request *req,
 		.addr = req->iova.v,
 		.write = req->write,
 		.privileged = a->privileged,
+		.address_type = a->type,
 		.reason = a->entry.legacy ? legacy_reason(reason, req->write) : reason,
 	};
 
@@ -322,20 +366,14 @@ static void report(struct vtd_unit *u, const struct nst_translate_request *req,
 	mutex_unlock(&u->cmd_lock);
 }
 
-static bool in_interrupt_range(const struct nst_translate_request *req)
-{
-	return req->pasid == NST_NO_PASID && req->iova.v >= INTERRUPT_FIRST &&
-	       req->iova.v <= INTERRUPT_LAST;
-}
-
 /* Bytes from @req's address on that @page translates; an interrupt is never among them. */
 static uint64_t size_left(const struct nst_translate_request *req,
 			  const struct vtd_xlate_page *page)
 {
 	uint64_t size = BIT64(page->page_lg2) - (req->iova.v & (BIT64(page->page_lg2) - 1));
 
-	if (req->pasid == NST_NO_PASID && req->iova.v < INTERRUPT_FIRST)
-		size = MIN(size, INTERRUPT_FIRST - req->iova.v);
+	if (req->pasid == NST_NO_PASID && req->iova.v < VTD_INTERRUPT_FIRST)
+		size = MIN(size, VTD_INTERRUPT_FIRST - req->iova.v);
 	return size;
 }
 
@@ -343,30 +381,32 @@ int vtd_xlate(struct nst_viommu *viommu, const struct nst_translate_request *req
 	      struct nst_translation *out)
 {
 	struct vtd_unit *u = to_vtd_unit(viommu);
-	struct vtd_xlate *tr = &u->xlate;
-	struct attempt a = { 0 };
+	struct vtd_xlate_attempt a = {
+		.type = req->translated ? VTD_AT_TRANSLATED : VTD_AT_UNTRANSLATED,
+	};
+	bool interrupt = vtd_xlate_is_interrupt(req->pasid, req->iova.v);
 	enum vtd_fault_reason reason;
+	int ret;
 
-	if (in_interrupt_range(req)) { /* s5.1: before any translation, and nothing to read */
-		if (!req->write)
-			return -EFAULT;
+	/* s5.1: before any translation, and nothing to read */
+	if (interrupt && (!req->write || req->translated))
+		return -EFAULT;
+	if (interrupt) {
 		*out = (struct nst_translation){
 			.gpa = { req->iova.v },
-			.size = INTERRUPT_LAST + 1 - req->iova.v,
+			.size = VTD_INTERRUPT_LAST + 1 - req->iova.v,
 			.write = true,
 			.interrupt = true,
 		};
 		return 0;
 	}
-	rwlock_read(&tr->lock);
-	reason = translate_shared(tr, req, &a);
-	rwlock_read_end(&tr->lock);
+	ret = vtd_xlate_try(&u->xlate, req, &a, &reason);
+	if (ret)
+		return ret;
 	if (reason) {
-		report(u, req, &a, reason);
+		vtd_xlate_report(u, req, &a, reason);
 		return -EFAULT;
 	}
-	if (a.new_entry || a.new_page)
-		remember(tr, req->iova.v, &a);
 	*out = (struct nst_translation){
 		.gpa = { a.page.address | (req->iova.v & (BIT64(a.page.page_lg2) - 1)) },
 		.size = size_left(req, &a.page),

@@ -28,6 +28,8 @@
 struct vtd_unit;
 struct vtd_desc;
 
+struct vtd_notifier;
+
 enum { VTD_XLATE_ENTRIES = 256 };
 
 /* What requests of (@rid, @pasid) go by. */
@@ -46,6 +48,7 @@ struct vtd_xlate_entry {
 	bool legacy;	     /* fault reasons are those of legacy mode */
 	bool fault_disabled; /* valid whatever the kind */
 	bool rid_privileged; /* ERS: requests without PASID are privileged */
+	bool device_tlb;     /* ATS is allowed; valid whatever the kind */
 	bool sre, wpe, eafe;
 	unsigned int fs_levels, ss_levels;
 	uint64_t fs_root, ss_root;
@@ -67,6 +70,8 @@ struct vtd_xlate {
 	uint64_t generation;	    /* of all changes */
 	struct iotlb *iotlb;
 	struct vtd_xlate_entry entries[VTD_XLATE_ENTRIES];
+	struct vtd_notifier *notifiers;	      /* changed with cmd_lock held too */
+	uint64_t passthrough[(1 << 16) / 64]; /* bit per requester that is not emulated */
 };
 
 /* -ENOMEM. */
@@ -77,11 +82,60 @@ void vtd_xlate_fini(struct vtd_xlate *tr);
 void vtd_xlate_configure(struct vtd_unit *u);
 void vtd_xlate_invalidate(struct vtd_unit *u, const struct vtd_desc *d);
 
+/* @rid becomes that of a passed-through device, or is one no more; with cmd_lock held. */
+void vtd_xlate_claim(struct vtd_unit *u, nst_rid rid, bool passthrough);
+
+static inline bool vtd_xlate_is_passthrough(const struct vtd_xlate *tr, nst_rid rid)
+	REQUIRES_SHARED(tr->lock)
+{
+	return tr->passthrough[rid / 64] >> rid % 64 & 1;
+}
+
+/* AT of a request, as PCIe encodes it. */
+enum vtd_address_type {
+	VTD_AT_UNTRANSLATED = 0,
+	VTD_AT_TRANSLATION_REQUEST = 1,
+	VTD_AT_TRANSLATED = 2,
+};
+
+/* What a request found out, and what of it is new to the caches. */
+struct vtd_xlate_attempt {
+	enum vtd_address_type type;
+	struct vtd_xlate_entry entry;
+	struct vtd_xlate_page page;
+	bool privileged;
+	bool new_entry, new_page;
+	uint64_t generation;
+};
+
+/*
+ * From caches to walk: *@a gets all but its type, which the caller sets. Refused are
+ * requesters of passed-through devices: -EEXIST; then there is no @reason.
+ */
+NST_MUST_CHECK int vtd_xlate_try(struct vtd_xlate *tr, const struct nst_translate_request *req,
+				 struct vtd_xlate_attempt *a, enum vtd_fault_reason *reason);
+/* Record it for the guest, unless its tables say not to. */
+void vtd_xlate_report(struct vtd_unit *u, const struct nst_translate_request *req,
+		      const struct vtd_xlate_attempt *a, enum vtd_fault_reason reason);
+
+/* s3.15: the interrupt range is before all translation, but for requests with PASID. */
+#define VTD_INTERRUPT_FIRST 0xfee00000ULL
+#define VTD_INTERRUPT_LAST 0xfeefffffULL
+
+static inline bool vtd_xlate_is_interrupt(uint32_t pasid, uint64_t iova)
+{
+	return pasid == NST_NO_PASID && iova >= VTD_INTERRUPT_FIRST && iova <= VTD_INTERRUPT_LAST;
+}
+
 /* viommu_ops.translate */
 int vtd_xlate(struct nst_viommu *viommu, const struct nst_translate_request *req,
 	      struct nst_translation *out);
 
-/* translate_walk.c: what the guest's tables say. @entry->fault_disabled is always set. */
+/*
+ * translate_walk.c: what the guest's tables say. @entry->fault_disabled is always set. A walk
+ * that fails says in @page->page_lg2 how large a part of the addresses around @iova has no
+ * translation because of that, at least.
+ */
 enum vtd_fault_reason vtd_xlate_find(const struct vtd_xlate *tr, nst_rid rid, uint32_t pasid,
 				     struct vtd_xlate_entry *entry) REQUIRES_SHARED(tr->lock);
 enum vtd_fault_reason vtd_xlate_walk(const struct vtd_xlate *tr,

@@ -113,6 +113,9 @@ enum vtd_fault_reason vtd_xlate_find(const struct vtd_xlate *tr, nst_rid rid, ui
 		.legacy = lookup.legacy,
 		.fault_disabled = lookup.fault_disabled,
 		.rid_privileged = lookup.rid_privileged,
+		.device_tlb = lookup.legacy ? FIELD_GET(VTD_LEGACY_CONTEXT_TT, lookup.context[0]) ==
+						      VTD_LEGACY_TT_DEVICE_TLB
+					    : lookup.device_tlb,
 	};
 	if (reason)
 		return reason;
@@ -219,9 +222,9 @@ static enum vtd_fault_reason finish_nested(struct walk *w, const struct vtd_fs_r
 	if (beyond_second_stage(w->entry, gpa))
 		return VTD_FAULT_NESTED_ADDRESS;
 	reason = walk_second_stage(w, gpa, req->write, &leaf);
+	page->page_lg2 = MIN(page->page_lg2, leaf.page_lg2);
 	if (reason)
 		return reason;
-	page->page_lg2 = MIN(page->page_lg2, leaf.page_lg2);
 	page->address = (leaf.address | (gpa & (BIT64(leaf.page_lg2) - 1))) &
 			~(BIT64(page->page_lg2) - 1);
 	if (!leaf.readable)
@@ -246,8 +249,10 @@ static enum vtd_fault_reason walk_from_first_stage(struct walk *w, uint64_t iova
 	struct vtd_fs_leaf leaf;
 	enum vtd_fault_reason reason = walk_first_stage(w, &req, &leaf);
 
-	if (reason)
+	if (reason) {
+		page->page_lg2 = vtd_fs_level_lg2(req.levels - leaf.num_passed);
 		return reason;
+	}
 	/* Without D the page serves reads only, so that the first write walks and sets it. */
 	*page = (struct vtd_xlate_page){
 		.address = leaf.address,
@@ -265,9 +270,11 @@ static enum vtd_fault_reason walk_from_second_stage(struct walk *w, uint64_t iov
 	struct vtd_ss_leaf leaf;
 	enum vtd_fault_reason reason;
 
+	page->page_lg2 = PAGE_SHIFT_4K;
 	if (beyond_second_stage(w->entry, iova))
 		return VTD_FAULT_ADDRESS;
 	reason = walk_second_stage(w, iova, write, &leaf);
+	page->page_lg2 = leaf.page_lg2;
 	if (reason)
 		return reason;
 	*page = (struct vtd_xlate_page){

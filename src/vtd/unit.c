@@ -103,6 +103,8 @@ static void vtd_destroy(struct nst_viommu *viommu)
 	attach_table_fini(&u->attach);
 	vtd_told_forget(u);
 	vtd_page_requests_fini(u);
+	if (u->xlate.notifiers)
+		log_error(u->log, "vtd: a notifier outlives its unit");
 	mutex_unlock(&u->cmd_lock);
 	vtd_xlate_fini(&u->xlate);
 	vtd_regs_fini(&u->regs);
@@ -208,7 +210,7 @@ void vtd_announce_work(struct vtd_unit *u)
 static void run(struct vtd_unit *u) REQUIRES(u->cmd_lock)
 {
 	u->attach.work_end = u->attach.work + VTD_WORK_PER_RUN;
-	if (vtd_settle(u)) {
+	if (vtd_settle(u) && vtd_mirror(u)) {
 		finish_commands(u);
 		if (vtd_queue_run(u))
 			return;
@@ -252,6 +254,8 @@ static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev
 	for (d = u->devices; d; d = d->next)
 		if (d->rid == rid)
 			return -EEXIST;
+	if (vtd_notify_has(u, rid))
+		return -EEXIST;
 	d = alloc_object(struct vtd_device);
 	if (!d)
 		return -ENOMEM;
@@ -266,6 +270,7 @@ static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev
 	d->dev = dev;
 	attach_point_init(&d->plain.at, dev, NST_NO_PASID, 0);
 	offer_services(u, d);
+	vtd_xlate_claim(u, rid, true);
 	d->next = u->devices;
 	u->devices = d;
 	vtd_told_claim_device(u, d);
@@ -297,6 +302,7 @@ static void vtd_detach(struct nst_viommu *viommu, nst_rid rid)
 		if (d->rid != rid)
 			continue;
 		*link = d->next;
+		vtd_xlate_claim(u, rid, false);
 		release_device(u, d);
 		vtd_page_groups_prune(u);
 		break;
@@ -339,13 +345,14 @@ void vtd_reset_locked(struct vtd_unit *u)
 	u->next_frcd = 0;
 	u->unfinished.status = false;
 	u->unfinished.hooks = 0;
+	u->device_tlb_timeout = false;
 	vtd_told_forget(u);
 	vtd_ir_set_mode(u, 0);
 	vtd_regs_reset(&u->regs, u->cap, u->ecap);
 	vtd_xlate_configure(u);
 	vtd_reconcile_all(u);
 	u->attach.work_end = UINT64_MAX;
-	if (!vtd_settle(u))
+	if (!vtd_settle(u) || !vtd_mirror(u))
 		log_error(u->log, "vtd: a reset does not come to its end");
 	vtd_page_groups_prune(u);
 }
@@ -406,6 +413,10 @@ static const struct viommu_ops vtd_ops = {
 	.mmio_read = vtd_mmio_read,
 	.mmio_write = vtd_mmio_write,
 	.translate = vtd_xlate,
+	.notify = vtd_notify,
+	.unnotify = vtd_unnotify,
+	.replay = vtd_replay,
+	.ats_translate = vtd_ats_translate,
 	.reset = vtd_reset,
 	.fd = vtd_fd,
 	.process = vtd_process,

@@ -10,6 +10,8 @@
  *	page_request.c	page requests from the host's fault queue to the guest's
  *	event.c		fault records, status bits and the two interrupts
  *	translate.c	translation for emulated devices, and its caches
+ *	ats.c		translation requests of emulated devices
+ *	notify.c	who is told of invalidations; copies of the guest's tables
  *	caps.c		what the unit offers
  *	state.c		save and restore
  *	regs.c, desc.c, tables.c	registers, descriptors, structures in memory
@@ -22,6 +24,7 @@
 #include "viommu/viommu.h"
 #include "vtd/desc.h"
 #include "vtd/ir.h"
+#include "vtd/notify.h"
 #include "vtd/regs.h"
 #include "vtd/tables.h"
 #include "vtd/translate.h"
@@ -104,6 +107,8 @@ struct vtd_unit {
 		uint64_t gsts;
 		unsigned int hooks; /* CCMD, IOTLB */
 	} unfinished;
+	/* an emulated device did not answer an invalidation of its TLB; see queue.c */
+	bool device_tlb_timeout;
 	struct vtd_told *told; /* ascending */
 	uint32_t num_told;
 	bool quiet;    /* restoring: the guest is told nothing, attachments that fail go to */
@@ -127,6 +132,9 @@ void vtd_reset_locked(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 void vtd_set_caps(struct vtd_unit *u, uint64_t cap, uint64_t ecap) REQUIRES(u->cmd_lock);
 /* Have the VMM call nst_viommu_process(). */
 void vtd_announce_work(struct vtd_unit *u);
+
+/* What only nst_viommu_translate() can do: ECAP bits that no host gives or takes. */
+#define VTD_EMULATED_ECAP (VTD_ECAP_SSTS | VTD_ECAP_NEST)
 
 /* caps.c: what a unit with @features offers with no device, and what is left of it with @host's. */
 void vtd_caps_default(unsigned int features, uint64_t *cap, uint64_t *ecap);
@@ -177,6 +185,11 @@ void vtd_told_claim(struct vtd_unit *u, nst_rid rid, struct vtd_point *point) RE
 void vtd_told_forget_device(struct vtd_unit *u, const struct vtd_device *d) REQUIRES(u->cmd_lock);
 void vtd_told_forget(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 
+/* ats.c: nst_viommu_ats_translate() */
+NST_MUST_CHECK int vtd_ats_translate(struct nst_viommu *viommu, const struct nst_ats_request *req,
+				     struct nst_ats_entry *entries, unsigned int max,
+				     unsigned int *count, enum nst_ats_status *status);
+
 /* ir.c: what @config asks for, added to what is offered. -EINVAL: it makes no sense. */
 NST_MUST_CHECK int vtd_ir_caps(const struct nst_vtd_config *config, uint64_t *cap, uint64_t *ecap);
 /* The mode that a latched IRTA and the bits of GSTS (or of GCMD) make, and making it so. */
@@ -206,6 +219,7 @@ struct vtd_fault {
 	uint32_t pasid;
 	uint64_t addr;
 	bool write, privileged;
+	uint8_t address_type; /* AT of the request */
 	enum vtd_fault_reason reason;
 };
 void vtd_fault_report(struct vtd_unit *u, const struct vtd_fault *fault) REQUIRES(u->cmd_lock);

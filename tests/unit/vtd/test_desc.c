@@ -29,8 +29,8 @@ static const struct expected types[] = {
 	  { { 5, 4 }, { 31, 16 }, { 47, 32 }, { 49, 48 } }, { NONE }, 3 << 4 },
 	{ 2, false, 1 << 1 | 1 << 2 | 1 << 3,			/* IOTLB: DW, DR ignored */
 	  { { 5, 4 }, { 31, 16 }, { 69, 64 }, { 70, 70 }, { 127, 76 } }, { { 7, 6 } }, 3 << 4 },
-	{ 3, false, 15, { { 47, 32 } },		/* device TLB: PFSID, MIP, S, address */
-	  { { 15, 12 }, { 20, 16 }, { 63, 52 }, { 64, 64 }, { 127, 76 } }, 0 },
+	{ 3, false, 15, { { 47, 32 }, { 64, 64 }, { 127, 76 } },	/* device TLB: PFSID, MIP */
+	  { { 15, 12 }, { 20, 16 }, { 63, 52 } }, 0 },
 	{ 4, false, 15, { { 4, 4 }, { 31, 27 }, { 47, 32 } }, { NONE }, 1 << 4 }, /* interrupts */
 	{ 5, false, 15, { { 4, 4 }, { 5, 5 }, { 7, 7 }, { 63, 32 }, { 127, 66 } },	/* wait: FN */
 	  { { 6, 6 } }, 0 },
@@ -39,8 +39,9 @@ static const struct expected types[] = {
 	  3 << 4 },
 	{ 7, true, 1 << 0 | 1 << 1 | 1 << 3,			/* PASID cache */
 	  { { 5, 4 }, { 31, 16 }, { 51, 32 } }, { NONE }, 1 << 4 },
-	{ 8, true, 15, { { 31, 16 }, { 51, 32 } },		/* PASID device TLB */
-	  { { 8, 4 }, { 15, 12 }, { 63, 52 }, { 64, 64 }, { 75, 75 }, { 127, 76 } }, 0 },
+	{ 8, true, 15,						/* PASID device TLB */
+	  { { 31, 16 }, { 51, 32 }, { 64, 64 }, { 75, 75 }, { 127, 76 } },
+	  { { 8, 4 }, { 15, 12 }, { 63, 52 } }, 0 },
 	/* page group response: PASID present, code, requester, PASID, index; once: last page */
 	{ 9, true, 15, { { 4, 4 }, { 15, 12 }, { 31, 16 }, { 51, 32 }, { 75, 67 } }, { { 66, 66 } },
 	  0 },
@@ -75,6 +76,7 @@ static bool same(const struct vtd_desc *a, const struct vtd_desc *b)
 	return a->type == b->type && a->scope == b->scope && a->did == b->did &&
 	       a->pasid == b->pasid && a->sid == b->sid && a->sid_ignore == b->sid_ignore &&
 	       a->addr == b->addr && a->npages == b->npages && a->leaf == b->leaf &&
+	       a->global == b->global &&
 	       a->first_irte == b->first_irte && a->num_irtes == b->num_irtes &&
 	       a->wait.write_status == b->wait.write_status &&
 	       a->wait.drain == b->wait.drain &&

@@ -782,7 +782,7 @@ static void impossible_states_are_refused(void **state)
 	refused(g.rig, EINVAL, s.bytes, s.size);
 	le_store(s.bytes + 32 + 16, 8, 0);
 	for (int bit = 0; bit < 32; bit++) { /* commands that cannot be unfinished */
-		if (1u << bit & (VTD_HOOK_GCMD | VTD_HOOK_CCMD | VTD_HOOK_IOTLB))
+		if (1u << bit & (VTD_HOOK_GCMD | VTD_HOOK_CCMD | VTD_HOOK_IOTLB | VTD_HOOK_IQT))
 			continue;
 		le_store(s.bytes + 32 + 36, 4, 1u << bit);
 		reseal(s);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who is told of the guest's invalidations (nst_viommu_notify()).
+ *
+ *	descriptor, command -> caches are emptied, notifiers marked -> callbacks -> completion
+ *
+ * A notifier remembers what the translations that were given out for it are tagged with in
+ * the IOTLB: nothing, one tag, or many. It is noted under xlate.lock, shared, with which the
+ * translation was made, and looked at under the exclusive lock that empties the caches: so an
+ * invalidation either finds the tag, or comes before the translation. Notifiers may be told too
+ * much, never too little.
+ *
+ * One with map() is a mirror: what an invalidation names of its addresses is pending until
+ * it has been walked, some pieces per run, as scans of PASID tables are. Later descriptors and
+ * completions wait for it.
+ *
+ * Invariants, whenever cmd_lock is free: nothing is due; pending addresses are announced work.
+ */
+#ifndef VTD_NOTIFY_H
+#define VTD_NOTIFY_H
+
+#include "base/lock.h"
+#include "viommu/viommu.h"
+#include "vtd/translate.h"
+
+struct vtd_unit;
+
+struct vtd_notifier {
+	struct nst_notifier base;
+	struct vtd_notifier *next; /* of xlate.notifiers */
+	_Atomic uint64_t tag; /* see notify.c; changed under xlate.lock, shared: only ever up */
+	/* the rest under cmd_lock */
+	bool due; /* to be told, what of */
+	struct nst_invalidation what;
+	bool pending; /* a mirror has to be told of these addresses */
+	uint64_t first, last;
+};
+
+/* viommu_ops */
+NST_MUST_CHECK int vtd_notify(struct nst_viommu *viommu, const struct nst_notifier_config *config,
+			      struct nst_notifier **out);
+void vtd_unnotify(struct nst_notifier *notifier);
+void vtd_replay(struct nst_notifier *notifier);
+
+/* A translation by @entry is given out. */
+void vtd_notify_note(const struct vtd_xlate *tr, const struct vtd_xlate_entry *entry)
+	REQUIRES_SHARED(tr->lock);
+/* @d is carried out (NULL: everything may have changed): who is concerned? */
+void vtd_notify_mark(struct vtd_xlate *tr, const struct vtd_desc *d) REQUIRES(tr->lock);
+
+/* These with the unit's cmd_lock held. Call back those who are marked. */
+void vtd_notify_tell(struct vtd_unit *u);
+/* A device-TLB invalidation to emulated devices; false: one did not answer. */
+NST_MUST_CHECK bool vtd_notify_device_tlb(struct vtd_unit *u, const struct vtd_desc *d);
+/* All that is pending for mirrors. False if the work of this run was spent before. */
+NST_MUST_CHECK bool vtd_mirror(struct vtd_unit *u);
+/* Mirrors hold nothing any more. */
+void vtd_mirror_unmap_all(struct vtd_unit *u);
+/* Has an emulated device with this requester id a notifier? */
+bool vtd_notify_has(const struct vtd_unit *u, nst_rid rid);
+
+#endif
