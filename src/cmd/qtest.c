@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -30,10 +31,15 @@ static const char help[] =
 	"                    (the default)\n"
 	"  --passthrough     the devices are those of a software host, passed through; nested\n"
 	"                    tables of the host translate for them\n"
-	"  --device testdev  a device, the first at 00:01.0; again for more (default: one)\n"
+	"  --device testdev[,mode=emulated|passthrough]\n"
+	"                    a device, the first at 00:01.0; again for more (default: one); with a\n"
+	"                    mode, of that kind whatever the others are\n"
 	"  --offer FEATURE   what the unit offers beyond first-stage tables of four levels:\n"
 	"                    second-stage, nested or five-level; again for more\n"
 	"  --memory SIZE     memory of the machine, with M or G (default: 256M)\n"
+	"  --load FILE       go on as the machine that \"nestor_save\" wrote there; the other options\n"
+	"                    are to be the same\n"
+	"  --save FILE       where \"nestor_save\" writes\n"
 	"  --socket PATH     listen there, for one client, instead of stdin and stdout\n"
 	"  --viommu vtd      the kind of IOMMU (the only one so far)\n"
 	"  --verbose         what Nestor does, step by step, on stderr\n"
@@ -48,6 +54,8 @@ enum {
 	OPT_DEVICE,
 	OPT_OFFER,
 	OPT_MEMORY,
+	OPT_LOAD,
+	OPT_SAVE,
 	OPT_SOCKET,
 	OPT_VIOMMU,
 	OPT_VERBOSE,
@@ -60,6 +68,8 @@ static const struct option longopts[] = {
 	{ "device", required_argument, NULL, OPT_DEVICE },
 	{ "offer", required_argument, NULL, OPT_OFFER },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "load", required_argument, NULL, OPT_LOAD },
+	{ "save", required_argument, NULL, OPT_SAVE },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "viommu", required_argument, NULL, OPT_VIOMMU },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
@@ -67,11 +77,15 @@ static const struct option longopts[] = {
 	{ 0 },
 };
 
+enum mode { AS_OTHERS, EMULATED, PASSTHROUGH };
+
 struct options {
 	bool passthrough, verbose;
 	unsigned int num_devices, features;
+	enum mode modes[QTEST_MAX_FUNCTIONS]; /* parse() leaves no AS_OTHERS */
+	bool need_host;
 	uint64_t memory;
-	const char *socket;
+	const char *socket, *load, *save;
 };
 
 static const struct {
@@ -92,6 +106,28 @@ static int take_feature(struct options *o, const char *name)
 		return -1;
 	}
 	complain("--offer is second-stage, nested or five-level, not \"%s\"", name);
+	return EXIT_USAGE;
+}
+
+static int take_device(struct options *o, const char *text)
+{
+	static const char *const names[] = {
+		[AS_OTHERS] = "testdev",
+		[EMULATED] = "testdev,mode=emulated",
+		[PASSTHROUGH] = "testdev,mode=passthrough",
+	};
+
+	if (o->num_devices == QTEST_MAX_FUNCTIONS) {
+		complain("too many devices: there can be %d", QTEST_MAX_FUNCTIONS);
+		return EXIT_USAGE;
+	}
+	for (enum mode mode = AS_OTHERS; mode <= PASSTHROUGH; mode++) {
+		if (strcmp(text, names[mode]))
+			continue;
+		o->modes[o->num_devices++] = mode;
+		return -1;
+	}
+	complain("--device %s is not known here; there is \"testdev\"", text);
 	return EXIT_USAGE;
 }
 
@@ -124,18 +160,17 @@ static int take_option(int opt, struct options *o)
 		o->passthrough = true;
 		return -1;
 	case OPT_DEVICE:
-		if (strcmp(optarg, "testdev")) {
-			complain("--device %s is not known here; there is \"testdev\"", optarg);
-			return EXIT_USAGE;
-		}
-		if (o->num_devices++ < QTEST_MAX_FUNCTIONS)
-			return -1;
-		complain("too many devices: there can be %d", QTEST_MAX_FUNCTIONS);
-		return EXIT_USAGE;
+		return take_device(o, optarg);
 	case OPT_OFFER:
 		return take_feature(o, optarg);
 	case OPT_MEMORY:
 		return take_memory(o, optarg);
+	case OPT_LOAD:
+		o->load = optarg;
+		return -1;
+	case OPT_SAVE:
+		o->save = optarg;
+		return -1;
 	case OPT_SOCKET:
 		o->socket = optarg;
 		return -1;
@@ -169,24 +204,30 @@ static int parse(int argc, char **argv, struct options *o)
 		complain("\"%s\" is no option", argv[optind]);
 		return EXIT_USAGE;
 	}
-	if (o->passthrough && (o->features & ~NST_VTD_FIVE_LEVEL)) {
+	if (!o->num_devices)
+		o->num_devices = 1;
+	for (unsigned int i = 0; i < o->num_devices; i++) {
+		if (o->modes[i] == AS_OTHERS)
+			o->modes[i] = o->passthrough ? PASSTHROUGH : EMULATED;
+		o->need_host |= o->modes[i] == PASSTHROUGH;
+	}
+	if (o->need_host && (o->features & ~NST_VTD_FIVE_LEVEL)) {
 		complain("--passthrough devices cannot have the features that --offer names");
 		return EXIT_USAGE;
 	}
-	if (!o->num_devices)
-		o->num_devices = 1;
 	return -1;
 }
 
 /* --- the machine -------------------------------------------------------------------------- */
 
-static int add_device(struct qtest_machine *m, struct nst_host *host, const struct nst_log *log)
+static int add_device(struct qtest_machine *m, enum mode mode, struct nst_host *host,
+		      const struct nst_log *log)
 {
 	struct endpoint *ep;
 	char path[64];
 	int ret;
 
-	if (host) {
+	if (mode == PASSTHROUGH) {
 		ret = nst_soft_add_device(host, "testdev", path, sizeof(path), NULL);
 		return ret ? ret : machine_add_passthrough(m, path);
 	}
@@ -210,7 +251,47 @@ static int make_machine(const struct options *o, struct nst_host *host, const st
 		return ret;
 	}
 	for (unsigned int i = 0; i < o->num_devices && !ret; i++)
-		ret = add_device(*out, host, log);
+		ret = add_device(*out, o->modes[i], host, log);
+	return ret;
+}
+
+/* All of @path's bytes, to be freed. */
+static int read_file(const char *path, void **data, size_t *size)
+{
+	FILE *f = fopen(path, "rbe");
+	struct stat st;
+	int ret = 0;
+
+	if (!f)
+		return -errno;
+	if (fstat(fileno(f), &st))
+		ret = -errno;
+	else if (!S_ISREG(st.st_mode))
+		ret = -EINVAL;
+	*size = ret ? 0 : (size_t)st.st_size;
+	*data = ret ? NULL : malloc(*size + 1);
+	if (!ret && !*data)
+		ret = -ENOMEM;
+	if (!ret && fread(*data, 1, *size, f) != *size) {
+		free(*data);
+		ret = -EIO;
+	}
+	fclose(f);
+	return ret;
+}
+
+static int load(struct qtest_machine *m, const char *path)
+{
+	void *data = NULL;
+	size_t size = 0;
+	int ret = read_file(path, &data, &size);
+
+	if (!ret) {
+		ret = machine_restore(m, data, size);
+		free(data);
+	}
+	if (ret)
+		complain("cannot load the machine from %s: %s", path, strerror(-ret));
 	return ret;
 }
 
@@ -289,6 +370,8 @@ static int run(const struct options *o, struct qtest_machine *m)
 
 	if (ret)
 		return complain("cannot begin: %s", strerror(-ret)), EXIT_FAILED;
+	if (o->save)
+		session_save_to(s, o->save);
 	if (o->socket) {
 		in = out = accept_client(o->socket);
 		if (in < 0) {
@@ -318,13 +401,15 @@ int cmd_qtest(int argc, char **argv)
 		return status;
 	signal(SIGPIPE, SIG_IGN);
 	soft.log = cmd_log(options.verbose ? NST_LOG_DEBUG : NST_LOG_WARN);
-	if (options.passthrough)
+	if (options.need_host)
 		ret = nst_host_soft_create(&soft, &host);
 	if (!ret)
 		ret = make_machine(&options, host, soft.log, &machine);
 	if (ret) {
 		complain("cannot make the machine: %s", strerror(-ret));
 		status = EXIT_FAILED;
+	} else if (options.load && load(machine, options.load)) {
+		status = EXIT_USAGE;
 	} else {
 		status = run(&options, machine);
 	}

@@ -9,7 +9,7 @@
 #include "base/bits.h"
 #include "base/endian.h"
 #include "base/log.h"
-#include "frontend/qtest/function.h"
+#include "frontend/qtest/machine_state.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -261,12 +261,11 @@ static uint64_t read_piece(struct qtest_machine *m, uint64_t address, unsigned i
 	return f ? function_bar_read(f, bar, address - f->bars[bar], size) : UINT64_MAX;
 }
 
-/* A write may leave work behind; for a script it is over when the write is. */
-static void write_unit(struct qtest_machine *m, uint64_t offset, unsigned int size, uint64_t value)
+/* A call may leave work behind; for a script it is over when the call is. */
+static void finish_work(struct qtest_machine *m)
 {
 	struct pollfd work = { .fd = nst_viommu_fd(m->viommu), .events = POLLIN };
 
-	nst_viommu_mmio_write(m->viommu, offset, size, value);
 	while (poll(&work, 1, 0) > 0)
 		nst_viommu_process(m->viommu);
 }
@@ -280,7 +279,8 @@ static void write_piece(struct qtest_machine *m, uint64_t address, unsigned int 
 	if (address - QTEST_ECAM < ECAM_SIZE) {
 		config_write(m, address - QTEST_ECAM, size, value);
 	} else if (address - QTEST_UNIT < NST_VTD_MMIO_SIZE) {
-		write_unit(m, address - QTEST_UNIT, size, value);
+		nst_viommu_mmio_write(m->viommu, address - QTEST_UNIT, size, value);
+		finish_work(m);
 	} else if (address - QTEST_INTERRUPT_LOG < PAGE_SIZE_4K) {
 		memset(m->interrupts, 0, sizeof(m->interrupts));
 	} else if (address - INTERRUPT_FIRST < INTERRUPT_SIZE) {
@@ -335,4 +335,36 @@ void machine_write(struct qtest_machine *m, uint64_t address, const void *buf, s
 			write_piece(m, address, (unsigned int)n, le_load(in, (unsigned int)n));
 		}
 	}
+}
+
+/* --- save and restore --------------------------------------------------------------------- */
+
+static struct machine_parts parts_of(struct qtest_machine *m)
+{
+	return (struct machine_parts){
+		.viommu = m->viommu,
+		.memory = m->memory,
+		.memory_size = m->memory_size,
+		.functions = m->functions,
+		.num_functions = m->num_functions,
+		.config_address = &m->config_address,
+		.interrupts = m->interrupts,
+	};
+}
+
+int machine_save(struct qtest_machine *m, void **data, size_t *size)
+{
+	const struct machine_parts parts = parts_of(m);
+
+	return machine_parts_save(&parts, data, size);
+}
+
+int machine_restore(struct qtest_machine *m, const void *data, size_t size)
+{
+	const struct machine_parts parts = parts_of(m);
+	int ret = machine_parts_restore(&parts, data, size);
+
+	if (!ret)
+		finish_work(m);
+	return ret;
 }

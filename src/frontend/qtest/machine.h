@@ -46,6 +46,17 @@ NST_MUST_CHECK int machine_add_emulated(struct qtest_machine *m, struct endpoint
 /* By its path on the host. Errors: -ENOSPC, or nst_device_open()'s, nst_viommu_attach()'s. */
 NST_MUST_CHECK int machine_add_passthrough(struct qtest_machine *m, const char *path);
 
+/*
+ * Everything of the machine, for one of equal memory and functions: see state.c. @data is to
+ * be freed with free(3). Errors: -ENOMEM.
+ */
+NST_MUST_CHECK int machine_save(struct qtest_machine *m, void **data, size_t *size);
+/*
+ * Errors: -EINVAL (not such a stream, damaged), -EPROTONOSUPPORT (another version), -EOPNOTSUPP
+ * (of another machine): nothing has changed; or nst_viommu_restore()'s: memory has.
+ */
+NST_MUST_CHECK int machine_restore(struct qtest_machine *m, const void *data, size_t size);
+
 /* What a processor would do. Any address, any size. */
 void machine_read(struct qtest_machine *m, uint64_t address, void *buf, size_t size);
 void machine_write(struct qtest_machine *m, uint64_t address, const void *buf, size_t size);

@@ -12,10 +12,12 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_WORDS = 5 };
 
@@ -27,8 +29,9 @@ struct text {
 struct qtest_session {
 	struct qtest_machine *machine;
 	struct text line, out;
-	bool overlong; /* the line is; the rest of it is dropped */
-	bool failed;   /* no memory for an answer */
+	bool overlong;	       /* the line is; the rest of it is dropped */
+	bool failed;	       /* no memory for an answer */
+	const char *save_path; /* or NULL */
 	uint64_t clock_ns;
 	uint8_t data[QTEST_MAX_DATA];
 };
@@ -342,6 +345,48 @@ static void do_irq_intercept(struct qtest_session *s, char **words, unsigned int
 		answer(s, "FAIL Unknown device");
 }
 
+static int write_file(const char *path, const uint8_t *data, size_t size)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (size && !ret) {
+		ssize_t n = write(fd, data, size);
+
+		if (n < 0 && errno != EINTR)
+			ret = -errno;
+		if (n < 0)
+			continue;
+		data += n;
+		size -= (size_t)n;
+	}
+	if (close(fd) && !ret)
+		ret = -errno;
+	return ret;
+}
+
+static void do_save(struct qtest_session *s, char **words, unsigned int unused)
+{
+	void *data;
+	size_t size;
+	int ret;
+
+	if (!s->save_path) {
+		answer(s, "FAIL there is no file to save to");
+		return;
+	}
+	ret = machine_save(s->machine, &data, &size);
+	if (!ret) {
+		ret = write_file(s->save_path, data, size);
+		free(data);
+	}
+	if (ret)
+		answer(s, "FAIL the machine is not saved: %s", strerror(-ret));
+	else
+		answer(s, "OK");
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct qtest_session *s, char **words, unsigned int size);
@@ -371,6 +416,7 @@ static const struct {
 	{ "endianness", do_endianness, 0 },
 	{ "irq_intercept_in", do_irq_intercept, 0 },
 	{ "irq_intercept_out", do_irq_intercept, 0 },
+	{ "nestor_save", do_save, 0 },
 };
 
 /* Cuts @line, which ends with a NUL, into words; those beyond the last are ignored. */
@@ -419,6 +465,11 @@ int session_create(struct qtest_machine *machine, struct qtest_session **out)
 	s->machine = machine;
 	*out = s;
 	return 0;
+}
+
+void session_save_to(struct qtest_session *s, const char *path)
+{
+	s->save_path = path;
 }
 
 void session_destroy(struct qtest_session *s)

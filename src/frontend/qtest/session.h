@@ -6,12 +6,14 @@
  *	writeb|w|l|q ADDR VALUE		write ADDR SIZE 0xDATA	b64write ADDR SIZE DATA
  *	inb|w|l PORT			outb|w|l PORT VALUE	memset ADDR SIZE VALUE
  *	clock_step [NS]			clock_set NS		endianness
- *	irq_intercept_in|out PATH
+ *	irq_intercept_in|out PATH	nestor_save
  *
  * Numbers are as in C. Time stands still but for clock_step and clock_set, and nothing
  * depends on it. There are no interrupt lines, so intercepting those of the one
  * controller that scripts ask for, "ioapic", is answered and never reports any; messages
  * are in the machine's log (machine.h).
+ *
+ * nestor_save is Nestor's own: the machine into the file that session_save_to() named.
  *
  * Source: QEMU 11.1 docs/devel/testing/qtest.rst, and what it answers.
  */
@@ -30,6 +32,9 @@ struct qtest_session;
 /* -ENOMEM. @machine stays the caller's. */
 NST_MUST_CHECK int session_create(struct qtest_machine *machine, struct qtest_session **out);
 void session_destroy(struct qtest_session *s);
+
+/* Where nestor_save writes; without it the command fails. @path must stay. */
+void session_save_to(struct qtest_session *s, const char *path);
 
 /* Bytes from the script. Lines that they complete are carried out. -ENOMEM ends the session. */
 NST_MUST_CHECK int session_input(struct qtest_session *s, const char *data, size_t size);
