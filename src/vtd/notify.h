@@ -48,15 +48,7 @@ void vtd_notify_note(const struct vtd_xlate *tr, const struct vtd_xlate_entry *e
 /* @d is carried out (NULL: everything may have changed): who is concerned? */
 void vtd_notify_mark(struct vtd_xlate *tr, const struct vtd_desc *d) REQUIRES(tr->lock);
 
-/* These with the unit's cmd_lock held. Call back those who are marked. */
+/* Call back those who are marked; with the unit's cmd_lock held. The rest is in unit.h. */
 void vtd_notify_tell(struct vtd_unit *u);
-/* A device-TLB invalidation to emulated devices; false: one did not answer. */
-NST_MUST_CHECK bool vtd_notify_device_tlb(struct vtd_unit *u, const struct vtd_desc *d);
-/* All that is pending for mirrors. False if the work of this run was spent before. */
-NST_MUST_CHECK bool vtd_mirror(struct vtd_unit *u);
-/* Mirrors hold nothing any more. */
-void vtd_mirror_unmap_all(struct vtd_unit *u);
-/* Has an emulated device with this requester id a notifier? */
-bool vtd_notify_has(const struct vtd_unit *u, nst_rid rid);
 
 #endif

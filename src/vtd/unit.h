@@ -190,6 +190,16 @@ NST_MUST_CHECK int vtd_ats_translate(struct nst_viommu *viommu, const struct nst
 				     struct nst_ats_entry *entries, unsigned int max,
 				     unsigned int *count, enum nst_ats_status *status);
 
+/* notify.c: a device-TLB invalidation to emulated devices; false: one did not answer. */
+NST_MUST_CHECK bool vtd_notify_device_tlb(struct vtd_unit *u, const struct vtd_desc *d)
+	REQUIRES(u->cmd_lock);
+/* All that is pending for mirrors. False if the work of this run was spent before. */
+NST_MUST_CHECK bool vtd_mirror(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+/* Mirrors hold nothing any more. */
+void vtd_mirror_unmap_all(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+/* Has an emulated device with this requester id a notifier? */
+bool vtd_notify_has(const struct vtd_unit *u, nst_rid rid) REQUIRES(u->cmd_lock);
+
 /* ir.c: what @config asks for, added to what is offered. -EINVAL: it makes no sense. */
 NST_MUST_CHECK int vtd_ir_caps(const struct nst_vtd_config *config, uint64_t *cap, uint64_t *ecap);
 /* The mode that a latched IRTA and the bits of GSTS (or of GCMD) make, and making it so. */
