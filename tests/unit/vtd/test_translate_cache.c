@@ -212,6 +212,34 @@ static void without_memory(void **state)
 	nst_vm_destroy(config.vm);
 }
 
+/* What only emulated devices have is part of what a unit offers. */
+static void a_state_is_of_equal_features(void **state)
+{
+	static const unsigned int features[] = { 0, NST_VTD_SECOND_STAGE, ALL, NST_VTD_FIVE_LEVEL };
+
+	for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
+		struct world *from = create(features[i]);
+		size_t size;
+		void *saved;
+
+		enable(from, 1);
+		assert_int_equal(nst_viommu_save(from->viommu, &saved, &size), 0);
+		for (size_t k = 0; k < ARRAY_SIZE(features); k++) {
+			struct world *to = create(features[k]);
+			int ret = nst_viommu_restore(to->viommu, saved, size);
+			/* five levels a host can lack, so a unit can give them up */
+			bool fits = i == k || (i == 0 && k == 3);
+
+			assert_int_equal(ret, fits ? 0 : -EOPNOTSUPP);
+			if (fits)
+				assert_int_equal(reg(to, 0x10, 8), reg(from, 0x10, 8));
+			destroy(to);
+		}
+		free(saved);
+		destroy(from);
+	}
+}
+
 static void a_vm_without_host_has_no_devices(void **state)
 {
 	struct nst_device_config config = { .path = "/dev/vfio/devices/vfio0" };
@@ -232,6 +260,7 @@ int main(void)
 		cmocka_unit_test(pasids_are_told_apart),
 		cmocka_unit_test(invalidations_against_translations),
 		cmocka_unit_test(without_memory),
+		cmocka_unit_test(a_state_is_of_equal_features),
 		cmocka_unit_test(a_vm_without_host_has_no_devices),
 	};
 
