@@ -176,6 +176,14 @@ struct nst_device_tlb_invalidation {
 	bool global;
 };
 
+/** How a group of page requests is answered; the numbers are PCIe's. */
+enum nst_page_answer {
+	NST_PAGE_SUCCESS = 0,
+	NST_PAGE_INVALID = 1,
+	NST_PAGE_FAILURE = 15,
+	NST_PAGE_PENDING = -1, /* by @page_response, later */
+};
+
 /**
  * struct nst_notifier_config - who wants to hear what of the guest's invalidations.
  * @rid, @pasid: the device, and NST_NO_PASID, a PASID or NST_EVERY_PASID.
@@ -193,6 +201,8 @@ struct nst_device_tlb_invalidation {
  * @device_tlb: an ATS Invalidate Request to @rid. Returns 0 when no translation in the device
  *	that it names is used any more; else the device did not answer, and the guest gets an
  *	invalidation time-out. May be NULL.
+ * @page_response: the guest's answer to nst_notifier_page_request(); a reset of the unit answers
+ *	with NST_PAGE_FAILURE. May be NULL.
  *
  * When a callback has returned, and not before, the guest sees its invalidation complete. They
  * come from whatever function of the unit carried it out, with the unit's command lock held:
@@ -212,6 +222,8 @@ struct nst_notifier_config {
 	int (*map)(void *opaque, const struct nst_mapping *mapping);
 	void (*unmap)(void *opaque, nst_iova first, nst_iova last);
 	int (*device_tlb)(void *opaque, const struct nst_device_tlb_invalidation *invalidation);
+	void (*page_response)(void *opaque, uint32_t pasid, unsigned int group,
+			      enum nst_page_answer answer);
 	void *opaque;
 };
 
@@ -236,6 +248,26 @@ NST_API void nst_notifier_remove(struct nst_notifier *notifier);
  * commands wait for it. How much there is to tell the guest decides. Threads: any.
  */
 NST_API void nst_notifier_replay(struct nst_notifier *notifier);
+
+/** struct nst_page - one page that a device asks for: PCIe 6.0 s10.4.1. */
+struct nst_page {
+	nst_iova iova;
+	bool read, write, execute, privileged;
+};
+
+/**
+ * nst_notifier_page_request() - a whole group of page requests of the notifier's device, into the
+ * guest's queue.
+ * @pasid: NST_NO_PASID, or one; what the notifier is for. @group: the index, 9 bits.
+ * @answer: NST_PAGE_PENDING if the guest has it, else the answer at once: NST_PAGE_INVALID (the
+ *	guest's tables do not let the device ask), NST_PAGE_SUCCESS (its queue is full: try again).
+ * Errors: -EINVAL (no or more than 512 pages, @group or @pasid, a notifier without
+ * @page_response), -EEXIST (that group waits for its answer already), -ENOMEM. Threads: any.
+ */
+NST_MUST_CHECK NST_API int nst_notifier_page_request(struct nst_notifier *notifier, uint32_t pasid,
+						     unsigned int group,
+						     const struct nst_page *pages, size_t count,
+						     enum nst_page_answer *answer);
 
 /**
  * struct nst_ats_request - a Translation Request: PCIe 6.0 s10.2.2.

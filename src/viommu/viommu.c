@@ -60,6 +60,19 @@ void nst_notifier_replay(struct nst_notifier *notifier)
 	notifier->viommu->ops->replay(notifier);
 }
 
+int nst_notifier_page_request(struct nst_notifier *notifier, uint32_t pasid, unsigned int group,
+			      const struct nst_page *pages, size_t count,
+			      enum nst_page_answer *answer)
+{
+	const struct nst_notifier_config *config = &notifier->config;
+
+	if (!count || count > 512 || group > 511 || !config->page_response ||
+	    (pasid != NST_NO_PASID && pasid >> 20) ||
+	    (config->pasid != NST_EVERY_PASID && config->pasid != pasid))
+		return -EINVAL;
+	return notifier->viommu->ops->page_request(notifier, pasid, group, pages, count, answer);
+}
+
 int nst_viommu_ats_translate(struct nst_viommu *viommu, const struct nst_ats_request *req,
 			     struct nst_ats_entry *entries, unsigned int max, unsigned int *count,
 			     enum nst_ats_status *status)

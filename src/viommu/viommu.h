@@ -19,11 +19,14 @@ struct viommu_ops {
 			   uint64_t value);
 	int (*translate)(struct nst_viommu *viommu, const struct nst_translate_request *req,
 			 struct nst_translation *out);
-	/* the next four: NULL if there are none */
+	/* the next five: NULL if there are none */
 	int (*notify)(struct nst_viommu *viommu, const struct nst_notifier_config *config,
 		      struct nst_notifier **out);
 	void (*unnotify)(struct nst_notifier *notifier);
 	void (*replay)(struct nst_notifier *notifier);
+	int (*page_request)(struct nst_notifier *notifier, uint32_t pasid, unsigned int group,
+			    const struct nst_page *pages, size_t count,
+			    enum nst_page_answer *answer);
 	int (*ats_translate)(struct nst_viommu *viommu, const struct nst_ats_request *req,
 			     struct nst_ats_entry *entries, unsigned int max, unsigned int *count,
 			     enum nst_ats_status *status);

@@ -398,6 +398,12 @@ void vtd_unnotify(struct nst_notifier *notifier)
 	*link = n->next;
 	rwlock_write_end(&u->xlate.lock);
 	mutex_unlock(&u->cmd_lock);
+	while (n->groups) {
+		struct vtd_service_group *group = n->groups;
+
+		n->groups = group->next;
+		free(group);
+	}
 	free(n);
 }
 

@@ -25,6 +25,13 @@
 
 struct vtd_unit;
 
+/* Page requests that the guest has not answered; see page_service.c. */
+struct vtd_service_group {
+	struct vtd_service_group *next;
+	uint32_t pasid; /* or NST_NO_PASID */
+	unsigned int index;
+};
+
 struct vtd_notifier {
 	struct nst_notifier base;
 	struct vtd_notifier *next; /* of xlate.notifiers */
@@ -34,6 +41,7 @@ struct vtd_notifier {
 	struct nst_invalidation what;
 	bool pending; /* a mirror has to be told of these addresses */
 	uint64_t first, last;
+	struct vtd_service_group *groups;
 };
 
 /* viommu_ops */

@@ -209,6 +209,12 @@ static int write_group(struct vtd_unit *u, const struct iommu_hwpt_pgfault *faul
 	return -1;
 }
 
+int vtd_page_group_write(struct vtd_unit *u, const struct iommu_hwpt_pgfault *faults, size_t count,
+			 nst_rid rid)
+{
+	return write_group(u, faults, count, rid);
+}
+
 static struct vtd_device *device_of(struct vtd_unit *u, const struct iommu_hwpt_pgfault *fault)
 {
 	struct vtd_device *d = u->devices;
@@ -297,6 +303,8 @@ void vtd_page_response(struct vtd_unit *u, const struct vtd_desc *d)
 		link = &(*link)->next;
 	group = *link;
 	if (!group) {
+		if (vtd_page_service_answer(u, d))
+			return;
 		u->unknown_page_responses++;
 		return;
 	}

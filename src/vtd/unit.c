@@ -355,6 +355,7 @@ void vtd_reset_locked(struct vtd_unit *u)
 	if (!vtd_settle(u) || !vtd_mirror(u))
 		log_error(u->log, "vtd: a reset does not come to its end");
 	vtd_page_groups_prune(u);
+	vtd_page_service_reset(u);
 }
 
 static void vtd_reset(struct nst_viommu *viommu)
@@ -416,6 +417,7 @@ static const struct viommu_ops vtd_ops = {
 	.notify = vtd_notify,
 	.unnotify = vtd_unnotify,
 	.replay = vtd_replay,
+	.page_request = vtd_page_request,
 	.ats_translate = vtd_ats_translate,
 	.reset = vtd_reset,
 	.fd = vtd_fd,

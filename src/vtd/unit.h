@@ -8,6 +8,7 @@
  *	queue.c		the invalidation queue
  *	ir.c		interrupt remapping
  *	page_request.c	page requests from the host's fault queue to the guest's
+ *	page_service.c	page requests of emulated devices
  *	event.c		fault records, status bits and the two interrupts
  *	translate.c	translation for emulated devices, and its caches
  *	ats.c		translation requests of emulated devices
@@ -222,6 +223,18 @@ void vtd_page_requests_take(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 /* Forget groups of attachments that are no more: the host has answered them. */
 void vtd_page_groups_prune(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 void vtd_page_response(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_lock);
+/* A group of @rid into the guest's queue, whole: returns how it is answered at once, or -1. */
+NST_MUST_CHECK int vtd_page_group_write(struct vtd_unit *u, const struct iommu_hwpt_pgfault *faults,
+					size_t count, nst_rid rid) REQUIRES(u->cmd_lock);
+
+/* page_service.c: nst_notifier_page_request(), and the guest's answer; false: not to one of those.
+ */
+NST_MUST_CHECK int vtd_page_request(struct nst_notifier *notifier, uint32_t pasid,
+				    unsigned int group, const struct nst_page *pages, size_t count,
+				    enum nst_page_answer *answer);
+NST_MUST_CHECK bool vtd_page_service_answer(struct vtd_unit *u, const struct vtd_desc *d)
+	REQUIRES(u->cmd_lock);
+void vtd_page_service_reset(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 
 /* event.c: record a fault for the guest; @pasid may be NST_NO_PASID. */
 struct vtd_fault {
