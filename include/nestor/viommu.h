@@ -194,10 +194,11 @@ enum nst_page_answer {
  * @map, @unmap: for who keeps a copy of the whole table (a VFIO container); both or none. What
  *	an invalidation names is read anew, and told as neighbouring pieces in ascending order
  *	that have no gaps: map() for what is there, whether it was before or not, unmap() for
- *	what is not. Neither says how pages were cut before. A map() that returns other than 0
- *	ends the telling until the next invalidation: the copy lacks what comes behind.
- *	Accessed bits are set in the tables, and dirty ones of pages that can be written: no
- *	one sees what the device does. Not with NST_EVERY_PASID.
+ *	what is not. Neither says how pages were cut before, and there need not be memory at
+ *	what map() names. A map() that returns other than 0 ends the telling until the next
+ *	invalidation: the copy lacks what comes behind. Accessed bits are set in the tables, and
+ *	dirty ones of pages that can be written, as no one sees what the device does there. Not
+ *	with NST_EVERY_PASID.
  * @device_tlb: an ATS Invalidate Request to @rid. Returns 0 when no translation in the device
  *	that it names is used any more; else the device did not answer, and the guest gets an
  *	invalidation time-out. May be NULL.
