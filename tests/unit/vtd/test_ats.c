@@ -5,6 +5,8 @@
  */
 #include "translate_world.h"
 
+#include "base/fnv.h"
+
 #define DTE 4ULL
 
 static enum nst_ats_status ask(struct world *w, uint32_t pasid, uint64_t iova, unsigned int pages,
@@ -285,7 +287,7 @@ static void no_answer_is_a_time_out(void **state)
 	assert_int_equal((uint32_t)*at(w, STATUS), 2);
 	assert_int_equal(reg(w, 0x34, 4), 0);
 	w->waits = 2;
-	/* without a wait it is there at the end; in a saved state it is not forgotten */
+	/* without a wait it is there at the end, in a saved state too */
 	t.answer = 1;
 	post(w, DEVICE_TLB(RID), IOVA);
 	set(w, 0x88, 8, w->tail);
@@ -301,6 +303,31 @@ static void no_answer_is_a_time_out(void **state)
 	destroy(w);
 }
 
+/* Saved between the invalidation and the wait, as when a run's work was spent there. */
+static void a_time_out_in_a_saved_state(void **state)
+{
+	struct world *w = create(ALL);
+	uint8_t *saved;
+	size_t size;
+
+	enable(w, 1);
+	assert_int_equal(nst_viommu_save(w->viommu, (void **)&saved, &size), 0);
+	assert_int_equal(le_load(saved + 32 + 36, 4), 0);
+	le_store(saved + 32 + 36, 4, 1 << 8);
+	le_store(saved + 24, 8, fnv1a(fnv1a(FNV1A_START, saved, 24), saved + 32, size - 32));
+	assert_int_equal(nst_viommu_restore(w->viommu, saved, size), 0);
+	free(saved);
+	assert_int_equal(nst_viommu_save(w->viommu, (void **)&saved, &size), 0);
+	assert_int_equal(le_load(saved + 32 + 36, 4), 1 << 8);
+	free(saved);
+	post(w, 5 | 1 << 5 | 1ULL << 32, STATUS);
+	set(w, 0x88, 8, w->tail);
+	assert_int_equal(*at(w, STATUS), 0);
+	assert_int_equal(reg(w, 0x34, 4), 1 << 6);
+	assert_int_equal(reg(w, 0x80, 8), 32);
+	destroy(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -309,6 +336,7 @@ int main(void)
 		cmocka_unit_test(who_may_not_ask),
 		cmocka_unit_test(device_tlb_invalidations),
 		cmocka_unit_test(no_answer_is_a_time_out),
+		cmocka_unit_test(a_time_out_in_a_saved_state),
 	};
 
 	return cmocka_run_group_tests_name("vtd ats", tests, NULL, NULL);
