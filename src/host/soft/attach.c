@@ -20,13 +20,31 @@
 #include "host/soft/viommu.h"
 
 #include <errno.h>
+#include <string.h>
+
+/* The index of the first attachment at or behind @pasid. */
+static size_t lower_bound(const struct soft_bound *bound, uint32_t pasid)
+{
+	size_t first = 0, end = bound->num_attachments;
+
+	while (first < end) {
+		size_t middle = first + (end - first) / 2;
+
+		if (bound->attachments[middle].pasid < pasid)
+			first = middle + 1;
+		else
+			end = middle;
+	}
+	return first;
+}
 
 static struct soft_attachment *find_attachment(const struct soft_bound *bound, uint32_t pasid)
 {
-	for (size_t i = 0; i < bound->num_attachments; i++)
-		if (bound->attachments[i].pasid == pasid)
-			return &bound->attachments[i];
-	return NULL;
+	size_t i = lower_bound(bound, pasid);
+
+	return i < bound->num_attachments && bound->attachments[i].pasid == pasid
+		       ? &bound->attachments[i]
+		       : NULL;
 }
 
 static const struct soft_iommu_ops *iommu_ops(const struct soft_bound *bound)
@@ -136,6 +154,23 @@ static int make_room(struct soft_bound *bound)
 	return 0;
 }
 
+/* There is room. */
+static void insert(struct soft_bound *bound, const struct soft_attachment *made)
+{
+	size_t i = lower_bound(bound, made->pasid);
+
+	memmove(&bound->attachments[i + 1], &bound->attachments[i],
+		(bound->num_attachments++ - i) * sizeof(*made));
+	bound->attachments[i] = *made;
+}
+
+static void remove_attachment(struct soft_bound *bound, struct soft_attachment *attachment)
+{
+	size_t i = (size_t)(attachment - bound->attachments);
+
+	memmove(attachment, attachment + 1, (--bound->num_attachments - i) * sizeof(*attachment));
+}
+
 static int attach_first(struct soft_bound *bound, uint32_t pasid, bool via_pasid,
 			struct soft_hwpt *hwpt)
 {
@@ -158,7 +193,7 @@ static int attach_first(struct soft_bound *bound, uint32_t pasid, bool via_pasid
 		return err;
 	}
 	hwpt->obj.users++;
-	bound->attachments[bound->num_attachments++] = made;
+	insert(bound, &made);
 	return 0;
 }
 
@@ -203,7 +238,7 @@ static void detach(struct soft_ctx *ctx, struct soft_bound *bound,
 	forget(bound, &old);
 	if (old.pasid == SOFT_RID_PASID)
 		soft_ioas_unreserve(ioas_of(old.hwpt), bound);
-	*attachment = bound->attachments[--bound->num_attachments];
+	remove_attachment(bound, attachment);
 	put_hwpt(ctx, old.hwpt);
 }
 
@@ -323,7 +358,7 @@ void soft_bound_detach(struct soft_ctx *ctx, struct soft_bound *bound, uint32_t 
 	mutex_unlock(&ctx->lock);
 }
 
-const struct soft_hwpt *soft_bound_hwpt(const struct soft_bound *bound, uint32_t pasid)
+struct soft_hwpt *soft_bound_hwpt(const struct soft_bound *bound, uint32_t pasid)
 {
 	const struct soft_attachment *attachment = find_attachment(bound, pasid);
 

@@ -24,8 +24,8 @@ struct soft_attachment {
 struct soft_bound {
 	struct soft_object obj;
 	struct soft_device *dev;
-	struct soft_vdevice *vdevice; /* or NULL */
-	struct soft_attachment *attachments;
+	struct soft_vdevice *vdevice;	     /* or NULL */
+	struct soft_attachment *attachments; /* ascending by pasid */
 	size_t num_attachments, max_attachments;
 };
 
@@ -58,6 +58,6 @@ NST_MUST_CHECK int soft_bound_change_locked(struct soft_ctx *ctx, struct soft_bo
 					    const struct soft_change *change, uint32_t *pt_id)
 	REQUIRES(&ctx->lock);
 /* What requests with @pasid go through, or NULL. */
-const struct soft_hwpt *soft_bound_hwpt(const struct soft_bound *bound, uint32_t pasid);
+struct soft_hwpt *soft_bound_hwpt(const struct soft_bound *bound, uint32_t pasid);
 
 #endif

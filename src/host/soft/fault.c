@@ -25,6 +25,7 @@
 #include "host/soft/eventq.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define RECORD_BYTES sizeof(struct iommu_hwpt_pgfault)
 #define RESPONSE_BYTES sizeof(struct iommu_hwpt_page_response)
@@ -335,34 +336,64 @@ int soft_fault_prepare(struct soft_device *dev, const struct soft_hwpt *hwpt)
 	return err;
 }
 
+/* The index of the first handler at or behind @pasid. */
+static size_t lower_bound(const struct soft_device *dev, uint32_t pasid)
+{
+	size_t first = 0, end = dev->num_handlers;
+
+	while (first < end) {
+		size_t middle = first + (end - first) / 2;
+
+		if (dev->handlers[middle].pasid < pasid)
+			first = middle + 1;
+		else
+			end = middle;
+	}
+	return first;
+}
+
 static struct soft_fault_handler *find_handler(struct soft_device *dev, uint32_t pasid)
 {
-	for (size_t i = 0; i < dev->num_handlers; i++)
-		if (dev->handlers[i].pasid == pasid)
-			return &dev->handlers[i];
-	return NULL;
+	size_t i = lower_bound(dev, pasid);
+
+	return i < dev->num_handlers && dev->handlers[i].pasid == pasid ? &dev->handlers[i] : NULL;
+}
+
+/* The handler of @pasid becomes *@made, or goes (NULL). There is room. */
+static void set_handler(struct soft_device *dev, uint32_t pasid,
+			const struct soft_fault_handler *made)
+{
+	size_t i = lower_bound(dev, pasid);
+	bool had = i < dev->num_handlers && dev->handlers[i].pasid == pasid;
+	size_t behind = dev->num_handlers - i - had;
+
+	if (had != !!made)
+		memmove(&dev->handlers[i + !had], &dev->handlers[i + had],
+			behind * sizeof(*dev->handlers));
+	dev->num_handlers = i + !!made + behind;
+	if (made)
+		dev->handlers[i] = *made;
 }
 
 void soft_fault_switch(struct soft_bound *bound, uint32_t pasid, const struct soft_hwpt *hwpt)
 {
 	struct soft_device *dev = bound->dev;
 	struct soft_fault_group *left = NULL;
-	struct soft_fault_handler *handler;
+	struct soft_fault_handler *old, made;
+	bool needed = needs_handler(dev, hwpt);
 
-	mutex_lock(&dev->host->fault_lock);
-	handler = find_handler(dev, pasid);
-	if (handler) {
-		if (handler->fault)
-			left = take_groups(handler->fault, dev, pasid);
-		*handler = dev->handlers[--dev->num_handlers];
-	}
-	if (needs_handler(dev, hwpt))
-		dev->handlers[dev->num_handlers++] = (struct soft_fault_handler){
+	if (needed)
+		made = (struct soft_fault_handler){
 			.pasid = pasid,
 			.dev_id = bound->obj.id,
 			.fault = hwpt->fault,
 			.is_nested = hwpt->obj.type == SOFT_HWPT_NESTED,
 		};
+	mutex_lock(&dev->host->fault_lock);
+	old = find_handler(dev, pasid);
+	if (old && old->fault)
+		left = take_groups(old->fault, dev, pasid);
+	set_handler(dev, pasid, needed ? &made : NULL);
 	mutex_unlock(&dev->host->fault_lock);
 	answer_all(left);
 }

@@ -307,18 +307,14 @@ static int attach_paging(struct soft_bound *bound, struct soft_hwpt_paging *pagi
 static int attach_ssid(struct soft_bound *bound, uint32_t ssid, struct soft_hwpt *hwpt)
 {
 	struct smmu_hw_map map;
+	struct soft_hwpt *rid = soft_bound_hwpt(bound, SOFT_RID_PASID);
 
 	if (hwpt->obj.type == SOFT_HWPT_NESTED)
 		return -EOPNOTSUPP;
 	if (soft_hwpt_to_paging(hwpt)->nest_parent)
 		return -EINVAL;
-	for (size_t i = 0; i < bound->num_attachments; i++) {
-		struct soft_attachment *a = &bound->attachments[i];
-
-		if (a->pasid == SOFT_RID_PASID && (a->hwpt->obj.type == SOFT_HWPT_NESTED ||
-						   soft_hwpt_to_paging(a->hwpt)->nest_parent))
-			return -EINVAL;
-	}
+	if (rid && (rid->obj.type == SOFT_HWPT_NESTED || soft_hwpt_to_paging(rid)->nest_parent))
+		return -EINVAL;
 	map = make_map(hwpt);
 	return smmu_hw_set_ssid(smmuv3_of(bound->dev)->hw, bound->dev->rid, ssid, &map);
 }

@@ -75,35 +75,38 @@ const struct vtd_hw_entry *vtd_table_find(struct vtd_hw *hw, nst_rid rid, uint32
 
 /* --- entries whose device has a TLB ----------------------------------------------------- */
 
-static struct vtd_device_tlb *find_tlb(struct vtd_hw *hw, nst_rid rid, uint32_t pasid)
-	REQUIRES_SHARED(hw->dma_lock)
-{
-	for (size_t i = 0; i < hw->num_device_tlbs; i++) {
-		struct vtd_device_tlb *tlb = &hw->device_tlbs[i];
-
-		if (tlb->used && tlb->rid == rid && tlb->pasid == pasid)
-			return tlb;
-	}
-	return NULL;
-}
-
-/* One that is not used; what is in use stays where it is. */
-static struct vtd_device_tlb *free_tlb(struct vtd_hw *hw) REQUIRES(hw->dma_lock)
+/* Some are free after it; what is in use stays where it is. */
+static int grow_tlbs(struct vtd_hw *hw) REQUIRES(hw->dma_lock)
 {
 	size_t n = hw->num_device_tlbs, count = n ? 2 * n : 4;
-	struct vtd_device_tlb *grown;
+	struct vtd_device_tlb *grown = alloc_resize(hw->device_tlbs, count, sizeof(*grown));
 
-	for (size_t i = 0; i < n; i++)
-		if (!hw->device_tlbs[i].used)
-			return &hw->device_tlbs[i];
-	grown = alloc_resize(hw->device_tlbs, count, sizeof(*grown));
 	if (!grown)
-		return NULL;
+		return -ENOMEM;
 	for (size_t i = n; i < count; i++)
-		grown[i] = (struct vtd_device_tlb){ 0 };
+		grown[i] = (struct vtd_device_tlb){
+			.next_free = i + 1 < count ? (uint32_t)i + 2 : 0,
+		};
+	hw->free_tlb = (uint32_t)n + 1;
 	hw->device_tlbs = grown;
 	hw->num_device_tlbs = count;
-	return &grown[n];
+	return 0;
+}
+
+/* Give @slot one of the free ones. */
+static void take_tlb(struct vtd_hw *hw, struct vtd_slot *slot) REQUIRES(hw->dma_lock)
+{
+	slot->tlb = hw->free_tlb;
+	hw->free_tlb = hw->device_tlbs[slot->tlb - 1].next_free;
+}
+
+static void put_tlb(struct vtd_hw *hw, struct vtd_slot *slot) REQUIRES(hw->dma_lock)
+{
+	if (!slot->tlb)
+		return;
+	hw->device_tlbs[slot->tlb - 1] = (struct vtd_device_tlb){ .next_free = hw->free_tlb };
+	hw->free_tlb = slot->tlb;
+	slot->tlb = 0;
 }
 
 /* --- vtd_hw_set_entry() ----------------------------------------------------------------- */
@@ -112,37 +115,37 @@ static struct vtd_device_tlb *free_tlb(struct vtd_hw *hw) REQUIRES(hw->dma_lock)
 static int set_entry(struct vtd_hw *hw, nst_rid rid, uint32_t pasid,
 		     const struct vtd_hw_entry *entry, bool *had_tlb) REQUIRES(hw->dma_lock)
 {
-	struct vtd_device_tlb *tlb = find_tlb(hw, rid, pasid), *new_tlb = tlb;
 	struct vtd_slot *slot = NULL;
 	int err = make_slot(hw, rid, pasid, &slot);
 
+	if (!err && entry->ats && !slot->tlb && !hw->free_tlb)
+		err = grow_tlbs(hw);
 	if (err)
 		return err;
-	if (entry->ats && !tlb) {
-		new_tlb = free_tlb(hw);
-		if (!new_tlb)
-			return -ENOMEM;
-	}
-	*had_tlb = tlb;
-	if (entry->ats)
-		*new_tlb = (struct vtd_device_tlb){ true, rid, pasid, entry->did };
-	else if (tlb)
-		tlb->used = false;
-	*slot = (struct vtd_slot){ .present = true, .entry = *entry };
+	*had_tlb = slot->tlb;
+	if (!entry->ats)
+		put_tlb(hw, slot);
+	else if (!slot->tlb)
+		take_tlb(hw, slot);
+	if (slot->tlb)
+		hw->device_tlbs[slot->tlb - 1] = (struct vtd_device_tlb){
+			.used = true, .rid = rid, .pasid = pasid, .did = entry->did
+		};
+	slot->present = true;
+	slot->entry = *entry;
 	return 0;
 }
 
 static void clear_entry(struct vtd_hw *hw, nst_rid rid, uint32_t pasid, bool *had_tlb)
 	REQUIRES(hw->dma_lock)
 {
-	struct vtd_device_tlb *tlb = find_tlb(hw, rid, pasid);
 	struct vtd_slot *slot = find_slot(hw, rid, pasid);
 
-	*had_tlb = tlb;
-	if (tlb)
-		tlb->used = false;
-	if (slot)
-		slot->present = false;
+	if (!slot)
+		return;
+	*had_tlb = slot->tlb;
+	put_tlb(hw, slot);
+	slot->present = false;
 }
 
 int vtd_hw_set_entry(struct vtd_hw *hw, nst_rid rid, uint32_t pasid,

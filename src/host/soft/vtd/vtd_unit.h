@@ -16,6 +16,7 @@ struct iotlb;
 
 struct vtd_slot {
 	bool present;
+	uint32_t tlb; /* index of its vtd_device_tlb, plus 1; 0: it has none */
 	struct vtd_hw_entry entry;
 };
 
@@ -31,6 +32,7 @@ struct vtd_function {
 /* An entry with ats. Never moves while it is used, so that a loop may drop the lock. */
 struct vtd_device_tlb {
 	bool used;
+	uint32_t next_free; /* if it is not: of the free ones, as in vtd_slot.tlb */
 	nst_rid rid;
 	uint32_t pasid;
 	uint16_t did;
@@ -43,6 +45,7 @@ struct vtd_hw {
 	struct vtd_function *functions[65536];
 	struct vtd_device_tlb *device_tlbs; /* [num_device_tlbs] */
 	size_t num_device_tlbs;
+	uint32_t free_tlb; /* the first of them that is free, as in vtd_slot.tlb */
 	/* protects iotlb among holders of dma_lock shared; taken inside dma_lock */
 	struct mutex iotlb_lock;
 	struct iotlb *iotlb;
