@@ -220,7 +220,7 @@ static void vtd_forget(struct soft_bound *bound, uint32_t pasid, struct soft_hwp
 {
 	struct soft_vtd *vtd = vtd_of(bound->dev);
 
-	vtd_hw_flush_domain(vtd->hw, (uint16_t)old->tag);
+	vtd_hw_flush_iotlb(vtd->hw, (uint16_t)old->tag);
 	put_did(vtd, old);
 }
 

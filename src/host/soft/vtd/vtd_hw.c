@@ -93,11 +93,16 @@ bool vtd_hw_flush_pages(struct vtd_hw *hw, uint16_t did, uint64_t addr, uint64_t
 	return true;
 }
 
-void vtd_hw_flush_domain(struct vtd_hw *hw, uint16_t did)
+void vtd_hw_flush_iotlb(struct vtd_hw *hw, uint16_t did)
 {
 	rwlock_write(&hw->dma_lock);
 	iotlb_flush_tag(hw->iotlb, did);
 	rwlock_write_end(&hw->dma_lock);
+}
+
+void vtd_hw_flush_domain(struct vtd_hw *hw, uint16_t did)
+{
+	vtd_hw_flush_iotlb(hw, did);
 	vtd_ats_flush(hw, did, 0, UINT64_MAX);
 }
 

@@ -78,7 +78,7 @@ uint64_t vtd_hw_ecap(const struct vtd_hw *hw);
  * Write the PASID-table entry of (@rid, @pasid); NULL makes it not present. @pasid is
  * NST_NO_PASID for requests without one. Flushes what the old entry left in the PASID
  * cache and the device's TLB only; the IOTLB is the driver's business
- * (vtd_hw_flush_domain() with the old DID).
+ * (vtd_hw_flush_iotlb() with the old DID).
  * Errors: -ENOMEM, -EINVAL (more than 20 bits), and then nothing has changed; a NULL
  * @entry never fails.
  */
@@ -92,6 +92,9 @@ NST_MUST_CHECK int vtd_hw_set_entry(struct vtd_hw *hw, nst_rid rid, uint32_t pas
  */
 bool vtd_hw_flush_pages(struct vtd_hw *hw, uint16_t did, uint64_t addr, uint64_t npages, bool leaf);
 void vtd_hw_flush_domain(struct vtd_hw *hw, uint16_t did);
+/* The same, but no device is told: of an entry that has changed its device knows already, and
+ * those of the others stay right. */
+void vtd_hw_flush_iotlb(struct vtd_hw *hw, uint16_t did);
 
 /*
  * Around every change of a second-stage map that an entry may point to. _end()
