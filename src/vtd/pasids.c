@@ -188,7 +188,7 @@ static void begin(struct vtd_unit *u, struct vtd_device *d)
 {
 	struct vtd_tables tables = vtd_tables_of(u);
 
-	d->scan = (struct vtd_scan){ .pending = true, .begun = true };
+	d->scan = (struct vtd_scan){ .pending = true, .begun = true, .rest = UINT32_MAX };
 	if (!u->translating)
 		return;
 	vtd_tables_pasid_dir(&tables, d->rid, &d->scan.dir);
@@ -294,19 +294,20 @@ static void scan_directory(struct vtd_unit *u, struct vtd_device *leader) REQUIR
 		visit(u, &dir, i * LEAF_PASIDS, reason, reason ? 0 : le64_get(raw[i - index]));
 }
 
-/* Behind the end of the directory: one PASID that is still attached, if there is any. */
+/*
+ * Behind the end of the directory: one PASID that is still attached, if there is any. From
+ * the last one down, so that nothing has to move up, here and on the host.
+ */
 static void scan_rest(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock)
 {
-	size_t i = lower_bound(d, d->scan.next);
-	uint32_t pasid;
+	size_t i = lower_bound(d, d->scan.rest);
 
-	if (i == d->num_pasids) {
+	if (!i || d->pasids[i - 1]->at.pasid < d->scan.next) {
 		d->scan = (struct vtd_scan){ 0 };
 		return;
 	}
-	pasid = d->pasids[i]->at.pasid;
-	block_range(u, d, pasid, pasid + 1);
-	d->scan.next = pasid + 1;
+	d->scan.rest = d->pasids[i - 1]->at.pasid;
+	block_range(u, d, d->scan.rest, d->scan.rest + 1);
 }
 
 bool vtd_scan(struct vtd_unit *u)

@@ -44,6 +44,7 @@ struct vtd_scan {
 	bool pending;
 	bool begun;    /* the rest is valid */
 	uint32_t next; /* the first PASID not looked at; a multiple of 64 below end */
+	uint32_t rest; /* behind the directory: those from here on are done */
 	struct vtd_pasid_dir dir;
 };
 

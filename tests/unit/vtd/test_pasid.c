@@ -508,9 +508,6 @@ static void a_refused_attachment_is_told_and_tried_again(void **state)
 
 /* --- hostile sizes --------------------------------------------------------------------------- */
 
-/* The real limit makes the software host slow, which looks for attachments one by one. */
-enum { MAX_PASIDS = 4096 };
-
 /* Let the VMM's loop run until the unit has nothing to do; returns how often it was called. */
 static unsigned int run_loop(struct rig *rig)
 {
@@ -548,7 +545,6 @@ static void a_million_pasids_are_done_in_pieces(void **state)
 	struct rig_device *d = &rig->devices[0], *other = rig_add_device(rig);
 	uint64_t head;
 
-	rig_unit(rig)->max_pasids = MAX_PASIDS;
 	enable(rig);
 	fill_all(rig, d, GPA_DATA + 0x200000, true);
 	head = reg64(rig, REG_IQH);
@@ -566,12 +562,12 @@ static void a_million_pasids_are_done_in_pieces(void **state)
 	assert_in_range(run_loop(rig), 10, 200);
 	assert_int_equal(mem32(rig, GPA_STATUS), rig->status);
 	/* bounded memory: so many, and the guest is told of the first that is too much */
-	assert_int_equal(rig_unit(rig)->num_pasids, MAX_PASIDS);
+	assert_int_equal(rig_unit(rig)->num_pasids, VTD_MAX_PASIDS);
 	assert_int_equal(pasid_place(d, 5), PLACE_A);
-	assert_int_equal(pasid_place(d, MAX_PASIDS), PLACE_A);
-	assert_int_equal(pasid_place(d, MAX_PASIDS + 1), NOWHERE);
+	assert_int_equal(pasid_place(d, VTD_MAX_PASIDS), PLACE_A);
+	assert_int_equal(pasid_place(d, VTD_MAX_PASIDS + 1), NOWHERE);
 	assert_int_equal(faults_pending(rig), 1);
-	assert_int_equal(fault_hi(rig) >> 40 & 0xfffff, MAX_PASIDS + 1);
+	assert_int_equal(fault_hi(rig) >> 40 & 0xfffff, VTD_MAX_PASIDS + 1);
 	assert_int_equal(nested_alive(rig), 2);
 	/* a command in a register shows that it is under way, too */
 	reg64_set(rig, REG_CCMD, 1ULL << 63 | 1ULL << 61);
@@ -592,7 +588,6 @@ static void a_reset_in_the_middle_of_a_scan(void **state)
 	struct rig *rig = *state;
 	struct rig_device *d = &rig->devices[0];
 
-	rig_unit(rig)->max_pasids = MAX_PASIDS;
 	enable(rig);
 	fill_all(rig, d, GPA_DATA + 0x200000, false);
 	iq_put(rig, PC_GLOBAL, 0);
@@ -606,7 +601,6 @@ static void a_reset_in_the_middle_of_a_scan(void **state)
 	assert_int_equal(place_of(d), PLACE_SAME);
 	/* unplugged in the middle of one */
 	rig->tail = 0;
-	rig_unit(rig)->max_pasids = MAX_PASIDS;
 	enable(rig);
 	fill_all(rig, d, GPA_DATA + 0x200000, true);
 	iq_put(rig, PC_GLOBAL, 0);
