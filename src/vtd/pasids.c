@@ -263,7 +263,7 @@ static void visit(struct vtd_unit *u, const struct vtd_pasid_dir *dir, uint32_t 
 
 	u->attach.work++;
 	if (!reason)
-		reason = vtd_pasid_dir_decode(entry, &lookup, &table.v);
+		reason = vtd_pasid_dir_decode(entry, u->cap, &lookup, &table.v);
 	if (!reason && nst_mem_read(nst_vm_mem(u->vm), table, entries, sizeof(entries)))
 		reason = VTD_FAULT_PASID_TABLE_ACCESS;
 	if (!reason)

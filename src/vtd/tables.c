@@ -6,7 +6,6 @@
  */
 #include "vtd/tables.h"
 
-#include "spec/vtd_caps.h"
 #include "spec/vtd_tables.h"
 
 enum vtd_fault_reason vtd_pasid_entry_decode(const struct vtd_pasid_entry *entry, uint64_t cap,
@@ -37,6 +36,8 @@ enum vtd_fault_reason vtd_pasid_entry_decode(const struct vtd_pasid_entry *entry
 	if (FIELD_GET(VTD_PASID_FSPM, qw[2]) > !!(cap & VTD_CAP_FS5LP))
 		return VTD_FAULT_PASID_TYPE;
 	if (((qw[2] & VTD_PASID_SRE) && !(ecap & VTD_ECAP_SRS)) ||
+	    ((qw[2] & VTD_PASID_ERE) && !(ecap & VTD_ECAP_ERS)) ||
+	    (qw[2] & vtd_reserved_address(cap)) ||
 	    ((qw[2] & VTD_PASID_EAFE) && !(ecap & VTD_ECAP_EAFS)))
 		return VTD_FAULT_PASID_RESERVED;
 	if (qw[2] & VTD_PASID_SRE)
@@ -56,12 +57,13 @@ enum vtd_fault_reason vtd_pasid_entry_decode(const struct vtd_pasid_entry *entry
 	return VTD_FAULT_NONE;
 }
 
-enum vtd_fault_reason vtd_pasid_dir_decode(uint64_t entry, struct vtd_lookup *out, uint64_t *table)
+enum vtd_fault_reason vtd_pasid_dir_decode(uint64_t entry, uint64_t cap, struct vtd_lookup *out,
+					   uint64_t *table)
 {
 	if (!(entry & VTD_PASID_DIR_P))
 		return VTD_FAULT_PASID_DIR_NOT_PRESENT;
 	out->fault_disabled |= entry & VTD_PASID_DIR_FPD;
-	if (entry & VTD_PASID_DIR_RESERVED)
+	if (entry & (VTD_PASID_DIR_RESERVED | vtd_reserved_address(cap)))
 		return VTD_FAULT_PASID_DIR_RESERVED;
 	*table = entry & VTD_TABLE_PTR;
 	return VTD_FAULT_NONE;
@@ -85,7 +87,7 @@ static enum vtd_fault_reason find_pasid(const struct vtd_tables *tables, uint64_
 	at.v = (context0 & VTD_TABLE_PTR) + (pasid >> VTD_PASID_TABLE_LG2) * sizeof(raw);
 	if (nst_mem_read(tables->mem, at, &raw, sizeof(raw)))
 		return VTD_FAULT_PASID_DIR_ACCESS;
-	reason = vtd_pasid_dir_decode(le64_get(raw), out, &table);
+	reason = vtd_pasid_dir_decode(le64_get(raw), tables->cap, out, &table);
 	if (reason)
 		return reason;
 	at.v = table + (pasid & (BIT64(VTD_PASID_TABLE_LG2) - 1)) * sizeof(out->entry);
@@ -117,7 +119,7 @@ static enum vtd_fault_reason read_context(const struct vtd_tables *tables, nst_r
 	half = le64_get(root.qw[devfn >> 7]);
 	if (!(half & VTD_ROOT_P))
 		return VTD_FAULT_ROOT_NOT_PRESENT;
-	if (half & VTD_ROOT_RESERVED)
+	if (half & (VTD_ROOT_RESERVED | vtd_reserved_address(tables->cap)))
 		return VTD_FAULT_ROOT_RESERVED;
 	at.v = (half & VTD_TABLE_PTR) + (devfn & 0x7f) * sizeof(raw);
 	if (nst_mem_read(tables->mem, at, &raw, sizeof(raw)))
@@ -128,8 +130,8 @@ static enum vtd_fault_reason read_context(const struct vtd_tables *tables, nst_r
 		return VTD_FAULT_CONTEXT_NOT_PRESENT;
 	out->fault_disabled = context->qw0 & VTD_CONTEXT_FPD;
 	out->page_requests = context->qw0 & VTD_CONTEXT_PRE;
-	if ((context->qw0 & VTD_CONTEXT_RESERVED0) || (context->qw1 & VTD_CONTEXT_RESERVED1) ||
-	    le64_get(raw.qw[2]) || le64_get(raw.qw[3]))
+	if ((context->qw0 & (VTD_CONTEXT_RESERVED0 | vtd_reserved_address(tables->cap))) ||
+	    (context->qw1 & VTD_CONTEXT_RESERVED1) || le64_get(raw.qw[2]) || le64_get(raw.qw[3]))
 		return VTD_FAULT_CONTEXT_RESERVED;
 	out->device_tlb = context->qw0 & VTD_CONTEXT_DTE;
 	return VTD_FAULT_NONE;
@@ -207,7 +209,7 @@ static enum vtd_fault_reason find_legacy(const struct vtd_tables *tables, nst_ri
 	lo = le64_get(entry.qw[0]);
 	if (!(lo & VTD_ROOT_P))
 		return VTD_FAULT_LEGACY_ROOT_NOT_PRESENT;
-	if ((lo & VTD_ROOT_RESERVED) || le64_get(entry.qw[1]))
+	if ((lo & (VTD_ROOT_RESERVED | vtd_reserved_address(tables->cap))) || le64_get(entry.qw[1]))
 		return VTD_FAULT_LEGACY_ROOT_RESERVED;
 	at.v = (lo & VTD_TABLE_PTR) + (rid & 0xff) * sizeof(entry);
 	if (nst_mem_read(tables->mem, at, &entry, sizeof(entry)))
@@ -217,7 +219,8 @@ static enum vtd_fault_reason find_legacy(const struct vtd_tables *tables, nst_ri
 	if (!(out->context[0] & VTD_CONTEXT_P))
 		return VTD_FAULT_LEGACY_CONTEXT_NOT_PRESENT;
 	out->fault_disabled = out->context[0] & VTD_CONTEXT_FPD;
-	if ((out->context[0] & VTD_LEGACY_CONTEXT_RESERVED0) ||
+	if ((out->context[0] &
+	     (VTD_LEGACY_CONTEXT_RESERVED0 | vtd_reserved_address(tables->cap))) ||
 	    (out->context[1] & VTD_LEGACY_CONTEXT_RESERVED1))
 		return VTD_FAULT_LEGACY_CONTEXT_RESERVED;
 	return VTD_FAULT_NONE;

@@ -7,6 +7,7 @@
 #define VTD_TABLES_H
 
 #include "base/endian.h"
+#include "spec/vtd_caps.h"
 #include "spec/vtd_faults.h"
 #include "viommu/attach.h"
 
@@ -66,11 +67,18 @@ struct vtd_pasid_dir {
 void vtd_tables_pasid_dir(const struct vtd_tables *tables, nst_rid rid, struct vtd_pasid_dir *out);
 
 /* One entry of it: where its table is. */
-enum vtd_fault_reason vtd_pasid_dir_decode(uint64_t entry, struct vtd_lookup *out, uint64_t *table);
+enum vtd_fault_reason vtd_pasid_dir_decode(uint64_t entry, uint64_t cap, struct vtd_lookup *out,
+					   uint64_t *table);
 
 /* The last step alone, without memory: an entry to an attachment. */
 enum vtd_fault_reason vtd_pasid_entry_decode(const struct vtd_pasid_entry *entry, uint64_t cap,
 					     uint64_t ecap, struct attachment *out);
+
+/* Address bits that are reserved in every structure: above the host address width. */
+static inline uint64_t vtd_reserved_address(uint64_t cap)
+{
+	return ~(BIT64(FIELD_GET(VTD_CAP_MGAW, cap) + 1) - 1);
+}
 
 /* Levels of a second stage of address width @aw (field value), or 0: not offered. */
 unsigned int vtd_second_stage_levels(uint64_t cap, uint64_t aw);

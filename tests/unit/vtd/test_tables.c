@@ -53,7 +53,7 @@ static int setup(void **state)
 		return -1;
 	w->tables.mem = w->mem;
 	w->tables.rtaddr = ROOT | 1 << 10;
-	w->tables.cap = VTD_CAP_FS1GP;
+	w->tables.cap = VTD_CAP_FS1GP | 47ULL << 16; /* 48 address bits */
 	w->tables.ecap = VTD_ECAP_SRS | VTD_ECAP_EAFS | VTD_ECAP_SMPWCS;
 	*at(w, ROOT) = CONTEXT | 1;
 	*at(w, ROOT + 8) = CONTEXT_HIGH | 1;
@@ -207,7 +207,7 @@ static void every_reason(void **state)
 	}
 	for (unsigned int bit = 0; bit < 192; bit++) {
 		bool reserved = bit == 10 || bit == 11 || (bit >= 80 && bit <= 86) ||
-				(bit >= 136 && bit <= 139);
+				(bit >= 136 && bit <= 139) || bit == 129 || bit >= 176;
 
 		entry(w, 0)[bit / 64] ^= BIT64(bit % 64);
 		assert_int_equal(reason_of(w) == 0x5a, reserved || bit == 88);	/* PGSNP: no SC */
@@ -237,8 +237,8 @@ static void each_link_may_be_absent(void **state)
 
 static void each_link_may_point_to_no_memory(void **state)
 {
-	static const uint64_t nowhere[] = { sizeof(((struct world *)0)->bytes), 0xfffffffffffff000,
-					    0x0008000000000000 };
+	static const uint64_t nowhere[] = { sizeof(((struct world *)0)->bytes), 0x0000fffffffff000,
+					    0x0000800000000000 };
 	struct world *w = *state;
 	uint64_t *links[] = { at(w, ROOT), context(w), at(w, DIR) };
 	static const unsigned int reasons[] = { 0x40, 0x50, 0x58 };
@@ -376,7 +376,7 @@ static void legacy_pass_through(void **state)
 	ctx[0] |= 2;
 	assert_int_equal(look(w, &out), 0x03);
 	assert_true(out.fault_disabled);
-	*at(w, ROOT) = 0xffff000000000001;
+	*at(w, ROOT) = 0x00007fff00000001;
 	assert_int_equal(look(w, &out), 0x09);
 	*at(w, ROOT) = 0;
 	assert_int_equal(look(w, &out), 0x01);
@@ -412,28 +412,28 @@ static struct naive naive_lookup(struct world *w, uint64_t root, unsigned int ri
 {
 	struct naive n = { .blocked = true };
 	uint64_t re, ce[4], de, pe[8], pasid;
-	const uint64_t page = 0xfffffffffffff000;
+	const uint64_t page = 0x0000fffffffff000;
 
-	if (!word(w, root + rid / 256 * 16 + rid % 256 / 128 * 8, &re) || !(re & 1) || (re & 0xffe))
+	if (!word(w, root + rid / 256 * 16 + rid % 256 / 128 * 8, &re) || !(re & 1) || (re & 0xffff000000000ffe))
 		return n;
 	if (!words(w, (re & page) + rid % 128 * 32, ce, 4) || !(ce[0] & 1))
 		return n;
 	n.quiet = ce[0] & 2;
-	if ((ce[0] & 0x1e0) || ce[1] >> 21 || ce[2] || ce[3])
+	if ((ce[0] & 0xffff0000000001e0) || ce[1] >> 21 || ce[2] || ce[3])
 		return n;
 	pasid = ce[1] & 0xfffff;
 	if (pasid / 64 >= 128u << (ce[0] >> 9 & 7) ||
 	    !word(w, (ce[0] & page) + pasid / 64 * 8, &de) || !(de & 1))
 		return n;
 	n.quiet |= de >> 1 & 1;
-	if ((de & 0xffc) || !words(w, (de & page) + pasid % 64 * 64, pe, 8))
+	if ((de & 0xffff000000000ffc) || !words(w, (de & page) + pasid % 64 * 64, pe, 8))
 		return n;
 	n.quiet |= pe[0] >> 1 & 1;
 	if (!(pe[0] & 1) || (pe[0] & 0xc00) || (pe[1] & 0x17f0000) || (pe[2] & 0xf00) || pe[3] ||
 	    pe[4] || pe[5] || pe[6] || pe[7])
 		return n;
 	n.bypass = (pe[0] >> 6 & 7) == 4;
-	if (!n.bypass && ((pe[0] >> 6 & 7) != 1 || (pe[2] >> 2 & 3)))
+	if (!n.bypass && ((pe[0] >> 6 & 7) != 1 || (pe[2] >> 2 & 3) || (pe[2] & 2) || pe[2] >> 48))
 		return n;
 	n.blocked = false;
 	n.root = pe[2] & page;
@@ -476,7 +476,7 @@ static void randomise(struct world *w, uint64_t *seed)
 			*at(w, DIR + 8 * (uint64_t)i) = TABLE | 1;
 		e[0] = random_word(seed, 1 | (test_random(seed) % 8 ? 1 : 4) << 6);
 		e[1] = test_random(seed) & 0xffff;
-		e[2] = test_random(seed) & 0xfffffffffffff091;
+		e[2] = test_random(seed) & 0x0000fffffffff091;
 		if (test_random(seed) % 8 == 0)
 			e[test_random(seed) % 8] ^= BIT64(test_random(seed) % 64);
 	}

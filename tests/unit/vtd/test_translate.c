@@ -209,7 +209,8 @@ static void nested(void **state)
 	faults(w, NO, IOVA, true, 0x76);
 	*ss_pte(w, ss, fs + shift) = fs | 2;
 	faults(w, NO, IOVA, true, 0x75);
-	pasid_entry(w, 0)[2] = 1ULL << 50;
+	pasid_entry(w, 0)[0] = 1 | 1 << 2 | 3 << 6 | ss; /* three levels: 39 bits */
+	pasid_entry(w, 0)[2] = 1ULL << 39;
 	invalidate(w, 7 | 3 << 4, 0);
 	faults(w, NO, IOVA, true, 0x74);
 	destroy(w);
