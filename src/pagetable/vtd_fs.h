@@ -58,7 +58,8 @@ struct vtd_fs_request {
 	bool supervisor;
 	bool write_protect; /* R/W binds supervisor requests too */
 	bool extended_accessed;
-	bool peek; /* change nothing: the sanitizer's walk */
+	bool no_1g; /* a leaf of 1 GiB is reserved: no CAP.FS1GP */
+	bool peek;  /* change nothing: the sanitizer's walk */
 };
 
 struct vtd_fs_leaf {
@@ -81,10 +82,12 @@ static inline bool vtd_fs_canonical(uint64_t iova, unsigned int levels)
 /* Host memory of the 4 KiB table at @address, or NULL. *@writable: may A/D be set there? */
 typedef uint64_t *vtd_fs_table_fn(void *opaque, uint64_t address, bool *writable);
 
-static inline bool vtd_fs_entry_reserved(uint64_t entry, unsigned int level, uint64_t reserved)
+static inline bool vtd_fs_entry_reserved(uint64_t entry, unsigned int level,
+					 const struct vtd_fs_request *req)
 {
-	reserved &= VTD_FS_ADDR;
-	if (level >= 4)
+	uint64_t reserved = req->reserved & VTD_FS_ADDR;
+
+	if (level >= 4 || (level == 3 && req->no_1g))
 		reserved |= VTD_FS_PS;
 	else if (level == 3 && (entry & VTD_FS_PS))
 		reserved |= VTD_FS_RSVD_1G;
@@ -117,7 +120,7 @@ static inline __attribute__((always_inline)) enum vtd_fault_reason vtd_fs_walk(
 		entry = le64toh(raw);
 		if (!(entry & VTD_FS_P))
 			return VTD_FAULT_FS_NOT_PRESENT;
-		if (vtd_fs_entry_reserved(entry, pos.level, req->reserved))
+		if (vtd_fs_entry_reserved(entry, pos.level, req))
 			return VTD_FAULT_FS_RESERVED;
 		is_leaf = pos.level == 1 || (pos.level <= 3 && (entry & VTD_FS_PS));
 		allowed_write = pos.writable && (entry & VTD_FS_RW);

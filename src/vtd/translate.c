@@ -222,10 +222,10 @@ static enum vtd_fault_reason translate_page(struct vtd_xlate *tr,
 	enum vtd_fault_reason reason;
 
 	if (a->entry.kind != VTD_XLATE_SECOND_STAGE) {
-		if (!vtd_fs_canonical(req->iova.v, a->entry.fs_levels))
-			return VTD_FAULT_NOT_CANONICAL;
 		if (a->privileged && !a->entry.sre)
 			return VTD_FAULT_PASID_SRE;
+		if (!vtd_fs_canonical(req->iova.v, a->entry.fs_levels))
+			return VTD_FAULT_NOT_CANONICAL;
 	}
 	if (!find_page(tr, req, a)) {
 		atomic_fetch_add_explicit(&tr->walks, 1, memory_order_relaxed);

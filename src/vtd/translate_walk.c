@@ -13,11 +13,6 @@
 #include "vtd/tables.h"
 #include "vtd/translate.h"
 
-static uint64_t host_address_mask(const struct vtd_xlate *tr)
-{
-	return BIT64(FIELD_GET(VTD_CAP_MGAW, tr->cap) + 1) - 1;
-}
-
 /* VT-d 4.1 s9.3 Context Entry */
 static enum vtd_fault_reason decode_legacy(const struct vtd_xlate *tr,
 					   const struct vtd_lookup *lookup,
@@ -46,24 +41,31 @@ static enum vtd_fault_reason decode_legacy(const struct vtd_xlate *tr,
 	}
 }
 
+static le64 with_type(uint64_t qw0, uint64_t pgtt)
+{
+	return le64_make((qw0 & ~VTD_PASID_PGTT) | FIELD_PREP(VTD_PASID_PGTT, pgtt));
+}
+
 /*
  * An entry of one of the types that passed-through devices can have is decoded by what
- * decodes those; the rest of this function is the second stage.
+ * decodes those; the rest of this function is the second stage. Where there is no first
+ * stage, its fields do not count.
  */
 static enum vtd_fault_reason decode_scalable(const struct vtd_xlate *tr,
 					     const struct vtd_lookup *lookup,
 					     struct vtd_xlate_entry *e)
 {
-	struct vtd_pasid_entry first_stage = lookup->entry;
+	struct vtd_pasid_entry known = lookup->entry;
 	uint64_t qw0 = le64_get(lookup->entry.qw[0]);
 	uint64_t pgtt = FIELD_GET(VTD_PASID_PGTT, qw0);
 	struct attachment attachment;
 	enum vtd_fault_reason reason;
 
-	if (pgtt == VTD_PGTT_SECOND_STAGE || pgtt == VTD_PGTT_NESTED)
-		first_stage.qw[0] = le64_make((qw0 & ~VTD_PASID_PGTT) |
-					      FIELD_PREP(VTD_PASID_PGTT, VTD_PGTT_FIRST_STAGE));
-	reason = vtd_pasid_entry_decode(&first_stage, tr->cap, tr->ecap, &attachment);
+	if (pgtt == VTD_PGTT_SECOND_STAGE)
+		known.qw[0] = with_type(qw0, VTD_PGTT_PASS_THROUGH);
+	else if (pgtt == VTD_PGTT_NESTED)
+		known.qw[0] = with_type(qw0, VTD_PGTT_FIRST_STAGE);
+	reason = vtd_pasid_entry_decode(&known, tr->cap, tr->ecap, &attachment);
 	if (reason)
 		return reason;
 	e->did = FIELD_GET(VTD_PASID_DID, le64_get(lookup->entry.qw[1]));
@@ -91,7 +93,9 @@ static enum vtd_fault_reason decode_scalable(const struct vtd_xlate *tr,
 	if (!(tr->ecap & (pgtt == VTD_PGTT_NESTED ? VTD_ECAP_NEST : VTD_ECAP_SSTS)) ||
 	    !e->ss_levels)
 		return VTD_FAULT_PASID_TYPE;
-	return qw0 & VTD_PASID_SSADE ? VTD_FAULT_PASID_RESERVED : VTD_FAULT_NONE;
+	if ((qw0 & VTD_PASID_SSADE) || (qw0 & vtd_reserved_address(tr->cap)))
+		return VTD_FAULT_PASID_RESERVED;
+	return VTD_FAULT_NONE;
 }
 
 enum vtd_fault_reason vtd_xlate_find(const struct vtd_xlate *tr, nst_rid rid, uint32_t pasid,
@@ -151,7 +155,7 @@ static enum vtd_fault_reason walk_second_stage(struct walk *w, uint64_t address,
 	const struct vtd_ss_request req = {
 		.address = address,
 		.table = w->entry->ss_root,
-		.reserved = (VTD_SS_ADDR & ~host_address_mask(w->tr)) | VTD_SS_SNP |
+		.reserved = (VTD_SS_ADDR & vtd_reserved_address(w->tr->cap)) | VTD_SS_SNP |
 			    (w->tr->ecap & VTD_ECAP_DT ? 0 : VTD_SS_TM),
 		.levels = w->entry->ss_levels,
 		.write = write,
@@ -239,12 +243,13 @@ static enum vtd_fault_reason walk_from_first_stage(struct walk *w, uint64_t iova
 {
 	const struct vtd_fs_request req = {
 		.iova = iova,
-		.reserved = ~host_address_mask(w->tr),
+		.reserved = vtd_reserved_address(w->tr->cap),
 		.levels = w->entry->fs_levels,
 		.write = write,
 		.supervisor = privileged,
 		.write_protect = w->entry->wpe,
 		.extended_accessed = w->entry->eafe,
+		.no_1g = !(w->tr->cap & VTD_CAP_FS1GP),
 	};
 	struct vtd_fs_leaf leaf;
 	enum vtd_fault_reason reason = walk_first_stage(w, &req, &leaf);
