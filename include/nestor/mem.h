@@ -38,7 +38,8 @@ NST_MUST_CHECK NST_API int nst_mem_remove(struct nst_mem *mem, nst_gpa gpa, uint
 
 /**
  * nst_mem_read(), nst_mem_write() - copy; the range may span several mappings.
- * Aligned copies of 4 and 8 bytes are single accesses, atomic towards the guest.
+ * Aligned words of 4 and 8 bytes are single accesses, atomic towards the guest, in longer
+ * copies too.
  * Errors: -EFAULT (a byte is not memory, or not writable); then nothing is promised
  * about the others. Threads: any.
  */
