@@ -8,10 +8,14 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/random.h>
 
 void attach_table_init(struct attach_table *table, struct nst_vm *vm, const struct nst_log *log)
 {
 	*table = (struct attach_table){ .vm = vm, .log = log, .work_end = UINT64_MAX };
+	if (getrandom(&table->key_secret, sizeof(table->key_secret), 0) < 0)
+		table->key_secret = (uintptr_t)table * 0x9e3779b97f4a7c15ULL;
+	table->key_secret |= 1;
 }
 
 void attach_table_fini(struct attach_table *table)
@@ -40,6 +44,15 @@ static struct attach_domain **bucket_of(struct attach_table *table, uint32_t dom
 	return &table->buckets[domain_id % ATTACH_DOMAIN_BUCKETS];
 }
 
+/* Multiply-shift: any two roots meet in a bucket as rarely as others. */
+static struct attach_domain **key_bucket_of(struct attach_table *table,
+					    const struct attachment *key)
+{
+	uint64_t word = key->s1.pgtbl_addr >> PAGE_SHIFT_4K ^ (uint64_t)key->domain_id << 40;
+
+	return &table->by_key[word * table->key_secret >> (64 - ATTACH_DOMAIN_BUCKETS_LG2)];
+}
+
 static bool same_key(const struct attachment *a, const struct attachment *b)
 {
 	return a->kind == b->kind && a->domain_id == b->domain_id &&
@@ -50,19 +63,42 @@ static bool same_key(const struct attachment *a, const struct attachment *b)
 static struct attach_domain *find_domain(struct attach_table *table, struct vm_parent *parent,
 					 const struct attachment *key)
 {
-	struct attach_domain *d = *bucket_of(table, key->domain_id);
+	struct attach_domain *d = *key_bucket_of(table, key);
 
-	for (; d; d = d->next, table->work++)
+	for (; d; d = d->next_by_key, table->work++)
 		if (!d->broken && d->parent == parent && same_key(&d->key, key))
 			break;
 	return d;
+}
+
+static void put_in_buckets(struct attach_table *table, struct attach_domain *d)
+{
+	d->link = bucket_of(table, d->key.domain_id);
+	d->next = *d->link;
+	if (d->next)
+		d->next->link = &d->next;
+	*d->link = d;
+	d->link_by_key = key_bucket_of(table, &d->key);
+	d->next_by_key = *d->link_by_key;
+	if (d->next_by_key)
+		d->next_by_key->link_by_key = &d->next_by_key;
+	*d->link_by_key = d;
+}
+
+static void take_from_buckets(struct attach_domain *d)
+{
+	*d->link = d->next;
+	if (d->next)
+		d->next->link = d->link;
+	*d->link_by_key = d->next_by_key;
+	if (d->next_by_key)
+		d->next_by_key->link_by_key = d->link_by_key;
 }
 
 static int alloc_domain(struct attach_table *table, struct nst_device *dev,
 			const struct attachment *key, struct attach_domain **out)
 {
 	struct attach_domain *d = alloc_object(struct attach_domain);
-	struct attach_domain **bucket = bucket_of(table, key->domain_id);
 	uint32_t flags = (dev->pasid_capable ? IOMMU_HWPT_ALLOC_PASID : 0) |
 			 (key->page_requests ? IOMMU_HWPT_FAULT_ID_VALID : 0);
 	int ret;
@@ -77,8 +113,7 @@ static int alloc_domain(struct attach_table *table, struct nst_device *dev,
 	}
 	d->parent = dev->parent;
 	d->key = *key;
-	d->next = *bucket;
-	*bucket = d;
+	put_in_buckets(table, d);
 	table->nested_hwpts++;
 	*out = d;
 	return 0;
@@ -87,24 +122,14 @@ static int alloc_domain(struct attach_table *table, struct nst_device *dev,
 /* What was collected for it need not be done: the host flushes a domain it lets go. */
 static void free_domain(struct attach_table *table, struct attach_domain *domain)
 {
-	struct attach_domain **link;
-
-	for (link = &table->pending; domain->pending; link = &(*link)->next_pending) {
-		table->work++;
-		if (*link == domain) {
-			*link = domain->next_pending;
-			break;
-		}
+	if (domain->pending) {
+		*domain->link_pending = domain->next_pending;
+		if (domain->next_pending)
+			domain->next_pending->link_pending = domain->link_pending;
 	}
 	if (domain->batch)
 		domain->batch->taken = false;
-	for (link = bucket_of(table, domain->key.domain_id); *link; link = &(*link)->next) {
-		table->work++;
-		if (*link == domain) {
-			*link = domain->next;
-			break;
-		}
-	}
+	take_from_buckets(domain);
 	if (iommufd_destroy(&table->vm->iommufd, domain->hwpt_id))
 		log_error(table->log, "nested HWPT %u cannot be destroyed", domain->hwpt_id);
 	free(domain);

@@ -47,7 +47,8 @@ struct attachment {
 	struct iommu_hwpt_vtd_s1 s1; /* root, width, flags */
 };
 
-enum { ATTACH_BATCH_MAX = 512, ATTACH_BATCHES = 16, ATTACH_DOMAIN_BUCKETS = 1024 };
+enum { ATTACH_BATCH_MAX = 512, ATTACH_BATCHES = 16 };
+enum { ATTACH_DOMAIN_BUCKETS_LG2 = 10, ATTACH_DOMAIN_BUCKETS = 1 << ATTACH_DOMAIN_BUCKETS_LG2 };
 
 /* What a call of the host counts as, with an entry of a table looked at as 1. */
 enum { ATTACH_WORK_CALL = 16 };
@@ -59,8 +60,9 @@ struct attach_batch {
 };
 
 struct attach_domain {
-	struct attach_domain *next; /* of its bucket */
-	struct attach_domain *next_pending;
+	struct attach_domain *next, **link; /* of its domain id's bucket */
+	struct attach_domain *next_by_key, **link_by_key;
+	struct attach_domain *next_pending, **link_pending; /* if pending */
 	struct vm_parent *parent;
 	struct attachment key;
 	struct attach_point *points;
@@ -87,6 +89,8 @@ struct attach_table {
 	struct nst_vm *vm;
 	const struct nst_log *log;
 	struct attach_domain *buckets[ATTACH_DOMAIN_BUCKETS]; /* by domain_id */
+	struct attach_domain *by_key[ATTACH_DOMAIN_BUCKETS];
+	uint64_t key_secret; /* no guest can have all its tables in one bucket of by_key */
 	struct attach_domain *pending;
 	struct attach_batch batches[ATTACH_BATCHES];
 	uint64_t work, work_end;

@@ -93,6 +93,8 @@ bool attach_flush(struct attach_table *table)
 		struct attach_domain *domain = table->pending;
 
 		table->pending = domain->next_pending;
+		if (table->pending)
+			table->pending->link_pending = &table->pending;
 		domain->pending = false;
 		if (domain->batch)
 			invalidate_batch(table, domain);
@@ -121,7 +123,10 @@ static void make_pending(struct attach_table *table, struct attach_domain *domai
 {
 	domain->batch = all ? NULL : take_batch(table);
 	domain->pending = true;
+	domain->link_pending = &table->pending;
 	domain->next_pending = table->pending;
+	if (domain->next_pending)
+		domain->next_pending->link_pending = &domain->next_pending;
 	table->pending = domain;
 }
 
