@@ -122,6 +122,7 @@ void vtd_page_groups_prune(struct vtd_unit *u)
 	while (*link) {
 		struct vtd_page_group *group = *link;
 
+		u->attach.work++;
 		if (is_alive(u, group)) {
 			link = &group->next;
 			continue;
@@ -274,6 +275,7 @@ void vtd_page_requests_take(struct vtd_unit *u)
 		return;
 	}
 	count = (size_t)n / sizeof(*u->fault_records);
+	u->attach.work += count;
 	/* all records of a group stand together, and have its cookie */
 	for (size_t i = 0; i < count; i++) {
 		const struct iommu_hwpt_pgfault *faults = &u->fault_records[first];

@@ -92,9 +92,12 @@ static void complete(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->c
 
 	u->waits++;
 	if (d->wait.write_status &&
-	    nst_mem_write(nst_vm_mem(u->vm), d->wait.status_addr, &status, sizeof(status)))
+	    nst_mem_write(nst_vm_mem(u->vm), d->wait.status_addr, &status, sizeof(status)) &&
+	    !u->wait_warned) {
 		log_warn(u->log, "vtd: wait status at 0x%llx is not memory",
 			 (unsigned long long)d->wait.status_addr.v);
+		u->wait_warned = true;
+	}
 	if (d->wait.interrupt)
 		vtd_completion_raise(u);
 }
@@ -108,7 +111,7 @@ static bool make_way(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->c
 		return !attach_work_is_spent(&u->attach);
 	case VTD_DESC_WAIT:
 	case VTD_DESC_PAGE_RESPONSE:
-		return vtd_settle(u) && vtd_mirror(u);
+		return vtd_settle(u) && vtd_mirror(u) && !attach_work_is_spent(&u->attach);
 	default: /* what was attached anew must not miss an invalidation */
 		return vtd_scan(u) && vtd_mirror(u) && !attach_work_is_spent(&u->attach);
 	}

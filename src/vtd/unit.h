@@ -100,6 +100,7 @@ struct vtd_unit {
 	uint64_t rtaddr;	/* latched by SRTP */
 	bool translating;	/* TE */
 	unsigned int next_frcd; /* where the next fault is recorded */
+	bool wait_warned;	/* of a wait whose status is not in memory; once */
 	struct vtd_device *devices;
 	size_t num_pasids, max_pasids; /* of all devices; VTD_MAX_PASIDS, less in tests */
 	struct attach_table attach;
