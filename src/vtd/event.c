@@ -85,7 +85,27 @@ static uint64_t make_frcd_hi(const struct vtd_fault *fault)
 	if (fault->pasid == NST_NO_PASID)
 		return hi;
 	return hi | VTD_FRCD_HI_PP | FIELD_PREP(VTD_FRCD_HI_PV, fault->pasid) |
-	       (fault->privileged ? VTD_FRCD_HI_PRIV : 0);
+	       (fault->privileged ? VTD_FRCD_HI_PRIV : 0) | (fault->exec ? VTD_FRCD_HI_EXE : 0);
+}
+
+/* Of an interrupt the record's lower half is its index, of a DMA request just where it went. */
+static bool is_of_interrupt(enum vtd_fault_reason reason)
+{
+	return reason >= VTD_FAULT_IR_REQUEST_RESERVED && reason <= VTD_FAULT_IR_SOURCE;
+}
+
+/*
+ * s7.2.1: while a record is pending, hardware may leave out others of its requester. A device
+ * that is refused again and again takes one register so, and the others remain for other devices.
+ * What says something else than that (a reason, a PASID) is recorded.
+ */
+static bool is_pending(struct vtd_unit *u, uint64_t lo, uint64_t hi, enum vtd_fault_reason reason)
+{
+	for (unsigned int i = 0; i < VTD_FRCD_COUNT; i++)
+		if (vtd_reg_get(&u->regs, frcd_hi(i)) == hi &&
+		    (!is_of_interrupt(reason) || vtd_reg_get(&u->regs, frcd_hi(i) - 1) == lo))
+			return true;
+	return false;
 }
 
 /*
@@ -96,20 +116,21 @@ static uint64_t make_frcd_hi(const struct vtd_fault *fault)
 void vtd_fault_report(struct vtd_unit *u, const struct vtd_fault *fault)
 {
 	uint64_t fsts = vtd_reg_get(&u->regs, VTD_FSTS);
+	uint64_t lo = fault->addr & ~(PAGE_SIZE_4K - 1), hi = make_frcd_hi(fault);
 	unsigned int index = u->next_frcd;
 
 	u->faults++;
 	log_debug(u->log, "vtd: fault 0x%x of %02x:%02x.%x recorded", fault->reason,
 		  fault->rid >> 8, fault->rid >> 3 & 31, fault->rid & 7);
-	if (fsts & VTD_FSTS_PFO)
+	if ((fsts & VTD_FSTS_PFO) || is_pending(u, lo, hi, fault->reason))
 		return;
 	if (vtd_reg_get(&u->regs, frcd_hi(index)) & VTD_FRCD_HI_F) {
 		vtd_status_raise(u, VTD_FSTS_PFO);
 		return;
 	}
 	u->next_frcd = (index + 1) % VTD_FRCD_COUNT;
-	vtd_reg_set(&u->regs, frcd_hi(index) - 1, fault->addr & ~(PAGE_SIZE_4K - 1));
-	vtd_reg_set(&u->regs, frcd_hi(index), make_frcd_hi(fault));
+	vtd_reg_set(&u->regs, frcd_hi(index) - 1, lo);
+	vtd_reg_set(&u->regs, frcd_hi(index), hi);
 	if (!(fsts & VTD_FSTS_PPF))
 		vtd_reg_update(&u->regs, VTD_FSTS, VTD_FSTS_FRI, FIELD_PREP(VTD_FSTS_FRI, index));
 	vtd_status_raise(u, VTD_FSTS_PPF);

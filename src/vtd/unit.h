@@ -243,7 +243,7 @@ struct vtd_fault {
 	nst_rid rid;
 	uint32_t pasid;
 	uint64_t addr;
-	bool write, privileged;
+	bool write, privileged, exec;
 	uint8_t address_type; /* AT of the request */
 	enum vtd_fault_reason reason;
 };
