@@ -29,8 +29,9 @@ enum nst_vtd_feature {
  * struct nst_vtd_config - an Intel VT-d remapping unit in scalable mode.
  * @vm: whose memory holds the guest's tables and queues.
  * @send_msi: deliver an interrupt: a 4-byte write of @data to @address, as a device
- *	would do it. Called from within nst_viommu_mmio_write(), _attach(), _translate() and
- *	_ats_translate(), with the unit's command lock held: it must not call the unit.
+ *	would do it. Called from within nst_viommu_mmio_write(), _attach(), _detach(),
+ *	_translate(), _ats_translate() and _process(), and whatever resets a device behind the
+ *	unit, with the unit's command lock held: it must not call the unit.
  * @features: of enum nst_vtd_feature, beyond what every unit offers.
  * @remap_interrupts: offer interrupt remapping. The VMM then gives every MSI and every
  *	I/O APIC message to nst_viommu_remap_msi() or _ioapic() before it delivers it.
@@ -384,6 +385,16 @@ NST_API int nst_viommu_fd(struct nst_viommu *viommu);
 NST_API void nst_viommu_process(struct nst_viommu *viommu);
 
 /**
+ * nst_viommu_expire_page_requests() - page requests of passed-through devices that were with the
+ * guest already at the last call of this function, and are not answered, are answered as invalid.
+ *
+ * For a VMM that wants a limit, which neither PCIe nor VT-d has: a guest may be stopped, or wait
+ * for a slow disk. The library has no clock. Called each T while the guest runs, a request
+ * lives for T to 2 T. An answer of the guest that comes later is ignored. Threads: any.
+ */
+NST_API void nst_viommu_expire_page_requests(struct nst_viommu *viommu);
+
+/**
  * nst_viommu_save() - everything of the unit that a guest can observe, as one stream of
  * bytes (docs/state.md), consistent at one moment between two commands; the unit goes on.
  * @data: to be freed with free(3).
@@ -424,6 +435,7 @@ struct nst_viommu_stats {
 	/* to groups that were never asked for, were answered before, or whose device or
 	 * attachment is no more: ignored */
 	uint64_t unknown_page_responses;
+	uint64_t expired_page_requests; /* see nst_viommu_expire_page_requests() */
 	uint64_t walks; /* translations for emulated devices that no cache had */
 };
 

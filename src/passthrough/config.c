@@ -117,8 +117,10 @@ bool device_config_write(struct nst_device *dev, uint64_t offset, const uint8_t 
 {
 	bool ours = false;
 
-	if (asks_for_reset(dev, offset, buf, size))
+	if (asks_for_reset(dev, offset, buf, size)) {
+		device_announce_reset(dev);
 		device_config_reset(dev);
+	}
 	if (offset < PCI_CFG_SPACE_SIZE)
 		return false;
 	mutex_lock(&dev->config_lock);

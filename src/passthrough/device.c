@@ -221,9 +221,11 @@ int nst_device_open(struct nst_vm *vm, const struct nst_device_config *config,
 		return -ENOMEM;
 	dev->vm = vm;
 	mutex_init(&dev->config_lock);
+	mutex_init(&dev->reset_lock);
 	dev->fd = host->ops->open(host, config->path, O_RDWR | O_CLOEXEC);
 	if (dev->fd < 0) {
 		ret = dev->fd;
+		mutex_fini(&dev->reset_lock);
 		mutex_fini(&dev->config_lock);
 		free(dev);
 		return ret;
@@ -254,6 +256,7 @@ void nst_device_close(struct nst_device *dev)
 	host = dev->vm->iommufd.host;
 	host->ops->close(host, dev->fd); /* detaches it from everything */
 	put_parent(dev);
+	mutex_fini(&dev->reset_lock);
 	mutex_fini(&dev->config_lock);
 	free(dev);
 }
@@ -345,10 +348,31 @@ int nst_device_set_irqs(struct nst_device *dev, uint32_t index, uint32_t flags, 
 	return ret;
 }
 
+void device_watch_reset(struct nst_device *dev,
+			void (*on_reset)(void *opaque, struct nst_device *dev), void *opaque)
+{
+	mutex_lock(&dev->reset_lock);
+	dev->on_reset = on_reset;
+	dev->reset_opaque = opaque;
+	mutex_unlock(&dev->reset_lock);
+}
+
+void device_announce_reset(struct nst_device *dev)
+{
+	mutex_lock(&dev->reset_lock);
+	if (dev->on_reset)
+		dev->on_reset(dev->reset_opaque, dev);
+	mutex_unlock(&dev->reset_lock);
+}
+
 int nst_device_reset(struct nst_device *dev)
 {
-	int ret = dev->can_reset ? call(dev, VFIO_DEVICE_RESET, NULL) : -EINVAL;
+	int ret = -EINVAL;
 
+	if (!dev->can_reset)
+		return ret;
+	device_announce_reset(dev);
+	ret = call(dev, VFIO_DEVICE_RESET, NULL);
 	if (!ret)
 		device_config_reset(dev);
 	return ret;

@@ -45,6 +45,10 @@ struct nst_device {
 	bool pri_needs_pasid;  /* responses carry one */
 	struct device_ext_cap ext_caps[DEVICE_MAX_EXT_CAPS];
 	unsigned int num_ext_caps;
+	/* Held over on_reset(), and so outside of every lock of a vIOMMU; protects: */
+	struct mutex reset_lock;
+	void (*on_reset)(void *opaque, struct nst_device *dev); /* or NULL */
+	void *reset_opaque;
 	/*
 	 * How the guest's view of configuration space differs: see config.c and
 	 * ext_config.c. A leaf.
@@ -61,6 +65,15 @@ struct nst_device {
  */
 NST_MUST_CHECK int device_attach_hwpt(struct nst_device *dev, uint32_t pasid, uint32_t hwpt_id);
 NST_MUST_CHECK int device_detach_hwpt(struct nst_device *dev, uint32_t pasid);
+
+/*
+ * Have @on_reset called whenever the device is about to be reset, in the thread that does it; NULL
+ * ends that, and returns when no call is under way. No lock may be held that @on_reset takes.
+ */
+void device_watch_reset(struct nst_device *dev,
+			void (*on_reset)(void *opaque, struct nst_device *dev), void *opaque);
+/* It is about to be. */
+void device_announce_reset(struct nst_device *dev);
 
 /* config.c: read the capability lists once and decide what the guest sees of them. */
 NST_MUST_CHECK int device_config_init(struct nst_device *dev,

@@ -99,6 +99,11 @@ void nst_viommu_process(struct nst_viommu *viommu)
 	viommu->ops->process(viommu);
 }
 
+void nst_viommu_expire_page_requests(struct nst_viommu *viommu)
+{
+	viommu->ops->expire_page_requests(viommu);
+}
+
 int nst_viommu_remap_msi(struct nst_viommu *viommu, nst_rid rid, uint64_t address, uint32_t data,
 			 unsigned int flags, struct nst_interrupt *out)
 {

@@ -12,6 +12,9 @@
  * from (attach_point.change), and what the guest says of it later is ignored.
  *
  * Who makes no place in its queue gets none (PRO): the device is told to try again.
+ *
+ * A group ends, too, with a reset of its device, and when the VMM says that its time is over
+ * (nst_viommu_expire_page_requests()): these the host knows nothing of, so they are answered here.
  */
 #include "vtd/unit.h"
 
@@ -51,6 +54,7 @@ struct vtd_page_group {
 	uint16_t index;
 	uint32_t cookie;
 	uint64_t change; /* of its attachment */
+	bool old;	 /* has seen one vtd_page_groups_expire() */
 };
 
 int vtd_page_requests_init(struct vtd_unit *u)
@@ -143,6 +147,61 @@ static int answer(struct vtd_unit *u, uint32_t cookie, uint32_t code)
 	log_warn(u->log, "vtd: the host takes no answer to page request %u: %s", cookie,
 		 n < 0 ? strerror((int)-n) : "nothing written");
 	return n < 0 ? (int)n : -EIO;
+}
+
+static struct vtd_page_group **next_of_device(struct vtd_unit *u, const struct vtd_device *d)
+{
+	struct vtd_page_group **link = &u->page_groups;
+
+	while (*link && (*link)->rid != d->rid)
+		link = &(*link)->next;
+	return link;
+}
+
+/* Answered as invalid, which the guest did not do; what it still says of it is unknown. */
+static void end_group(struct vtd_unit *u, struct vtd_page_group **link)
+{
+	struct vtd_page_group *group = *link;
+
+	*link = group->next;
+	if (answer(u, group->cookie, IOMMUFD_PAGE_RESP_INVALID))
+		u->unknown_page_responses++;
+	free(group);
+}
+
+void vtd_page_groups_cancel(struct vtd_unit *u, const struct nst_device *dev)
+{
+	struct vtd_device *d = u->devices;
+	struct vtd_page_group **link;
+
+	while (d && d->dev != dev)
+		d = d->next;
+	if (!d)
+		return;
+	vtd_page_requests_take(u); /* also what nobody has looked at yet */
+	while (*(link = next_of_device(u, d)))
+		end_group(u, link);
+}
+
+void vtd_page_groups_expire(struct vtd_unit *u)
+{
+	struct vtd_page_group **link = &u->page_groups;
+
+	vtd_page_groups_prune(u);
+	while (*link) {
+		if ((*link)->old) {
+			log_warn(
+				u->log,
+				"vtd: the guest does not answer page request %u of device %02x:%02x.%x",
+				(*link)->index, (*link)->rid >> 8, (*link)->rid >> 3 & 31,
+				(*link)->rid & 7);
+			u->expired_page_requests++;
+			end_group(u, link);
+		} else {
+			(*link)->old = true;
+			link = &(*link)->next;
+		}
+	}
 }
 
 /* --- to the guest -------------------------------------------------------------------------- */

@@ -88,32 +88,6 @@ static void release_device(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u-
 	free(d);
 }
 
-static void vtd_destroy(struct nst_viommu *viommu)
-{
-	struct vtd_unit *u = to_vtd_unit(viommu);
-
-	mutex_lock(&u->cmd_lock);
-	u->attach.work_end = UINT64_MAX;
-	while (u->devices) {
-		struct vtd_device *d = u->devices;
-
-		u->devices = d->next;
-		release_device(u, d);
-	}
-	attach_table_fini(&u->attach);
-	vtd_told_forget(u);
-	vtd_page_requests_fini(u);
-	if (u->xlate.notifiers)
-		log_error(u->log, "vtd: a notifier outlives its unit");
-	mutex_unlock(&u->cmd_lock);
-	vtd_xlate_fini(&u->xlate);
-	vtd_regs_fini(&u->regs);
-	mutex_fini(&u->cmd_lock);
-	close(u->poll_fd);
-	close(u->work_fd);
-	free(u);
-}
-
 /* What the guest sees of a device is what the unit can serve. */
 static void offer_services(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock)
 {
@@ -262,12 +236,12 @@ static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev
 	ret = check_caps_locked(u, dev);
 	if (!ret && dev->pri_cap && (u->ecap & VTD_ECAP_PRS))
 		ret = vtd_page_requests_init(u);
+	d->rid = rid;
+	d->dev = dev;
 	if (ret) {
 		free(d);
 		return ret;
 	}
-	d->rid = rid;
-	d->dev = dev;
 	attach_point_init(&d->plain.at, dev, NST_NO_PASID, 0);
 	offer_services(u, d);
 	vtd_xlate_claim(u, rid, true);
@@ -280,6 +254,16 @@ static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev
 	return 0;
 }
 
+/* What the device asked for before is answered before it can ask anew under the same number. */
+static void on_device_reset(void *opaque, struct nst_device *dev)
+{
+	struct vtd_unit *u = opaque;
+
+	mutex_lock(&u->cmd_lock);
+	vtd_page_groups_cancel(u, dev);
+	mutex_unlock(&u->cmd_lock);
+}
+
 static int vtd_attach(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev)
 {
 	struct vtd_unit *u = to_vtd_unit(viommu);
@@ -288,13 +272,30 @@ static int vtd_attach(struct nst_viommu *viommu, nst_rid rid, struct nst_device 
 	mutex_lock(&u->cmd_lock);
 	ret = attach_locked(u, rid, dev);
 	mutex_unlock(&u->cmd_lock);
+	if (!ret)
+		device_watch_reset(dev, on_device_reset, u);
 	return ret;
+}
+
+/* Without cmd_lock, because a reset of it may be under way. */
+static void stop_watching(struct vtd_unit *u, nst_rid rid)
+{
+	struct nst_device *dev = NULL;
+
+	mutex_lock(&u->cmd_lock);
+	for (struct vtd_device *d = u->devices; d && !dev; d = d->next)
+		if (d->rid == rid)
+			dev = d->dev;
+	mutex_unlock(&u->cmd_lock);
+	if (dev)
+		device_watch_reset(dev, NULL, NULL);
 }
 
 static void vtd_detach(struct nst_viommu *viommu, nst_rid rid)
 {
 	struct vtd_unit *u = to_vtd_unit(viommu);
 
+	stop_watching(u, rid);
 	mutex_lock(&u->cmd_lock);
 	for (struct vtd_device **link = &u->devices; *link; link = &(*link)->next) {
 		struct vtd_device *d = *link;
@@ -308,6 +309,28 @@ static void vtd_detach(struct nst_viommu *viommu, nst_rid rid)
 		break;
 	}
 	mutex_unlock(&u->cmd_lock);
+}
+
+static void vtd_destroy(struct nst_viommu *viommu)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+
+	u->attach.work_end = UINT64_MAX;
+	while (u->devices) /* nobody else may use the unit any more */
+		vtd_detach(viommu, u->devices->rid);
+	mutex_lock(&u->cmd_lock);
+	attach_table_fini(&u->attach);
+	vtd_told_forget(u);
+	vtd_page_requests_fini(u);
+	if (u->xlate.notifiers)
+		log_error(u->log, "vtd: a notifier outlives its unit");
+	mutex_unlock(&u->cmd_lock);
+	vtd_xlate_fini(&u->xlate);
+	vtd_regs_fini(&u->regs);
+	mutex_fini(&u->cmd_lock);
+	close(u->poll_fd);
+	close(u->work_fd);
+	free(u);
 }
 
 static uint64_t vtd_mmio_read(struct nst_viommu *viommu, uint64_t offset, unsigned int size)
@@ -384,6 +407,15 @@ static void vtd_process(struct nst_viommu *viommu)
 	mutex_unlock(&u->cmd_lock);
 }
 
+static void vtd_expire_page_requests(struct nst_viommu *viommu)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+
+	mutex_lock(&u->cmd_lock);
+	vtd_page_groups_expire(u);
+	mutex_unlock(&u->cmd_lock);
+}
+
 static void vtd_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *stats)
 {
 	struct vtd_unit *u = to_vtd_unit(viommu);
@@ -402,6 +434,7 @@ static void vtd_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *st
 		.page_requests = u->page_requests,
 		.page_responses = u->page_responses,
 		.unknown_page_responses = u->unknown_page_responses,
+		.expired_page_requests = u->expired_page_requests,
 		.walks = atomic_load(&u->xlate.walks),
 	};
 	mutex_unlock(&u->cmd_lock);
@@ -422,6 +455,7 @@ static const struct viommu_ops vtd_ops = {
 	.reset = vtd_reset,
 	.fd = vtd_fd,
 	.process = vtd_process,
+	.expire_page_requests = vtd_expire_page_requests,
 	.remap_msi = vtd_remap_msi,
 	.remap_ioapic = vtd_remap_ioapic,
 	.save = vtd_save,

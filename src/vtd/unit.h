@@ -121,6 +121,7 @@ struct vtd_unit {
 	struct iommu_hwpt_pgfault *fault_records;
 	struct vtd_page_group *page_groups;
 	uint64_t page_requests, page_responses, unknown_page_responses;
+	uint64_t expired_page_requests;
 	uint64_t descriptors, waits, faults, queue_errors;
 };
 
@@ -224,6 +225,10 @@ void vtd_page_requests_fini(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 void vtd_page_requests_take(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 /* Forget groups of attachments that are no more: the host has answered them. */
 void vtd_page_groups_prune(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+/* @dev forgets what it has asked for: what is with the guest is answered as invalid. */
+void vtd_page_groups_cancel(struct vtd_unit *u, const struct nst_device *dev) REQUIRES(u->cmd_lock);
+/* The same with what was given to the guest before the last call. */
+void vtd_page_groups_expire(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 void vtd_page_response(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_lock);
 /* A group of @rid into the guest's queue, whole: returns how it is answered at once, or -1. */
 NST_MUST_CHECK int vtd_page_group_write(struct vtd_unit *u, const struct iommu_hwpt_pgfault *faults,

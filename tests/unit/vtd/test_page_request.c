@@ -25,7 +25,7 @@ enum { SUCCESS = 0, INVALID = 1, FAILURE = 15 };
 
 struct asker {
 	struct endpoint ep;
-	unsigned int answers;
+	unsigned int answers, answers_at_reset;
 	struct endpoint_page_response last;
 };
 
@@ -58,6 +58,9 @@ static void asker_write(struct endpoint *ep, unsigned int bar, uint64_t at, unsi
 
 static void asker_reset(struct endpoint *ep)
 {
+	struct asker *a = container_of(ep, struct asker, ep);
+
+	a->answers_at_reset = a->answers;
 	pci_config_reset(&ep->config);
 }
 
@@ -463,6 +466,135 @@ static void every_end_of_an_attachment_answers(void **state)
 	assert_null(rig_unit(rig)->page_groups);
 }
 
+/* Function-level reset, by the VMM's call and by the guest's write, in any state of a group. */
+static void a_reset_of_the_device_answers(void **state)
+{
+	struct rig *rig = *state;
+	struct rig_device *d = &rig->devices[0], *e = add_asker(rig);
+	struct asker *a = to_asker(d);
+	uint8_t control[2];
+
+	boot(rig);
+	for (int by_guest = 0; by_guest < 2; by_guest++) {
+		uint64_t unknown = rig_stats(rig).unknown_page_responses;
+
+		a->answers = 0;
+		to_asker(e)->answers = 0;
+		enable_pri(d, true);
+		ask(d, 5, 1, 2);
+		ask(d, NST_NO_PASID, 3, 1);
+		ask(e, 5, 1, 1);
+		nst_viommu_process(rig->viommu);
+		ask(d, 5, 2, 1);	/* not with the guest yet */
+		if (by_guest) {
+			unsigned int at = d->dev->express_cap + PCI_EXP_DEVCTL;
+
+			ok(nst_device_read(d->dev, CONFIG, at, control, 2));
+			control[1] |= PCI_EXP_DEVCTL_BCR_FLR >> 8;
+			ok(nst_device_write(d->dev, CONFIG, at, control, 2));
+		} else {
+			ok(nst_device_reset(d->dev));
+		}
+		assert_int_equal(a->answers_at_reset, 2 + 1);
+		assert_int_equal(a->answers, 3);
+		assert_int_equal(a->last.code, ENDPOINT_PAGE_INVALID);
+		assert_int_equal(to_asker(e)->answers, 0);
+		nst_viommu_process(rig->viommu);
+		/* the same number, asked anew, has an answer of its own */
+		enable_pri(d, true);
+		ask(d, 5, 2, 1);
+		nst_viommu_process(rig->viommu);
+		respond(rig, d->rid, 5, 1, SUCCESS);
+		assert_int_equal(rig_stats(rig).unknown_page_responses, unknown + 1);
+		assert_int_equal(a->answers, 3);
+		respond(rig, d->rid, 5, 2, SUCCESS);
+		assert_int_equal(a->answers, 4);
+		respond(rig, e->rid, 5, 1, SUCCESS);
+		assert_int_equal(to_asker(e)->answers, 1);
+		assert_null(rig_unit(rig)->page_groups);
+		while (pending(rig))
+			next_request(rig);
+	}
+	/* behind no unit any more, nobody listens */
+	nst_viommu_detach(rig->viommu, d->rid);
+	ok(nst_device_reset(d->dev));
+	ok(nst_viommu_attach(rig->viommu, d->rid, d->dev));
+}
+
+/* Two calls that both see it: not a moment before, and no request that came between them. */
+static void requests_expire(void **state)
+{
+	struct rig *rig = *state;
+	struct rig_device *d = &rig->devices[0];
+	struct asker *a = to_asker(d);
+
+	boot(rig);
+	nst_viommu_expire_page_requests(rig->viommu);
+	ask(d, 5, 1, 1);
+	ask(d, 5, 2, 1);
+	nst_viommu_process(rig->viommu);
+	nst_viommu_expire_page_requests(rig->viommu);
+	respond(rig, d->rid, 5, 1, SUCCESS);
+	ask(d, 5, 3, 1);
+	nst_viommu_process(rig->viommu);
+	assert_int_equal(a->answers, 1);
+	nst_viommu_expire_page_requests(rig->viommu);
+	assert_int_equal(a->answers, 2);
+	assert_int_equal(a->last.group, 2);
+	assert_int_equal(a->last.code, ENDPOINT_PAGE_INVALID);
+	assert_int_equal(rig_stats(rig).expired_page_requests, 1);
+	respond(rig, d->rid, 5, 2, SUCCESS);	/* too late */
+	assert_int_equal(a->answers, 2);
+	assert_int_equal(rig_stats(rig).unknown_page_responses, 1);
+	nst_viommu_expire_page_requests(rig->viommu);
+	assert_int_equal(a->last.group, 3);
+	assert_int_equal(rig_stats(rig).expired_page_requests, 2);
+	/* the host has answered it: nothing expires */
+	ask(d, 5, 4, 1);
+	nst_viommu_process(rig->viommu);
+	nst_viommu_expire_page_requests(rig->viommu);
+	gcmd(rig, 0, GCMD_TE);
+	assert_int_equal(a->answers, 4);
+	nst_viommu_expire_page_requests(rig->viommu);
+	assert_int_equal(a->answers, 4);
+	assert_int_equal(rig_stats(rig).expired_page_requests, 2);
+}
+
+/* What was asked here is answered here, when the unit goes; there the guest's answer is nothing. */
+static void a_saved_unit_leaves_its_requests_behind(void **state)
+{
+	struct rig *rig = *state, *to = rig_create();
+	struct rig_device *d = &rig->devices[0], *there = add_asker(to);
+	size_t size;
+	void *data;
+
+	boot(rig);
+	ask(d, 5, 1, 2);
+	nst_viommu_process(rig->viommu);
+	ok(nst_viommu_save(rig->viommu, &data, &size));
+	memcpy(to->memory, rig->memory, RIG_MEMORY);
+	to->tail = rig->tail;
+	to->status = rig->status;
+	ok(nst_viommu_restore(to->viommu, data, size));
+	free(data);
+	enable_pri(there, true);
+	assert_int_equal(pending(to), 2);	/* the guest has yet to read them */
+	respond(to, there->rid, 5, 1, SUCCESS);
+	assert_int_equal(rig_stats(to).unknown_page_responses, 1);
+	assert_int_equal(rig_stats(to).queue_errors, 0);
+	assert_int_equal(to_asker(there)->answers, 0);
+	ask(there, 5, 1, 1);			/* the device tries again */
+	nst_viommu_process(to->viommu);
+	assert_int_equal(pending(to), 3);
+	respond(to, there->rid, 5, 1, SUCCESS);
+	assert_int_equal(to_asker(there)->answers, 1);
+	assert_int_equal(to_asker(d)->answers, 0);
+	nst_viommu_detach(rig->viommu, d->rid);
+	assert_int_equal(to_asker(d)->answers, 1);
+	assert_int_equal(to_asker(d)->last.code, ENDPOINT_PAGE_INVALID);
+	rig_destroy(to);
+}
+
 static void answers_to_groups_nobody_asked_for(void **state)
 {
 	struct rig *rig = *state;
@@ -595,6 +727,9 @@ int main(void)
 		WITH_RIG(a_queue_that_is_no_memory),
 		WITH_RIG(requests_that_nobody_allowed),
 		WITH_RIG(every_end_of_an_attachment_answers),
+		WITH_RIG(a_reset_of_the_device_answers),
+		WITH_RIG(requests_expire),
+		WITH_RIG(a_saved_unit_leaves_its_requests_behind),
 		WITH_RIG(answers_to_groups_nobody_asked_for),
 		WITH_RIG(draining_waits_bring_what_was_asked),
 		WITH_RIG(devices_with_and_without_requests_do_not_share),
