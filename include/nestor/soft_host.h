@@ -41,6 +41,9 @@ enum nst_soft_iommu {
  *	until it is answered through the fault queue of what the device is attached to. Linux
  *	lets no PCI device do that without a quirk of its own. Not on a @synchronous host: a
  *	fault there that could stall terminates its access at once.
+ * @strict_abi: only what Linux 7.2 has. Without it the VT-d takes one vIOMMU type more, by which
+ *	a program hears of faults in its guest's tables (docs/vtd-veventq.md); it is not seen by
+ *	a program that does not ask for it by its number.
  * @synchronous: devices work inside the register write that started them, not on
  *	a thread: for tests that must not depend on time.
  */
@@ -50,6 +53,7 @@ struct nst_soft_config {
 	bool check;
 	bool quirks;
 	bool stalls;
+	bool strict_abi;
 	bool synchronous;
 };
 

@@ -92,6 +92,7 @@ static int make_session(struct host *h)
 	s->check = o->check;
 	s->quirks = o->quirks;
 	s->stalls = o->stalls;
+	s->strict_abi = o->strict_abi;
 	s->trace_fd = h->trace.fd < 0 && o->verbose ? STDERR_FILENO : h->trace.fd;
 	s->trace_json = h->trace.json;
 	for (; s->num_devices < o->num_devices && status < 0; s->num_devices++)

@@ -29,6 +29,7 @@ static const char help[] =
 	"                    command had left at its end\n"
 	"  --quirks          where Linux 7.2 does not keep its own rules, do as it does\n"
 	"  --stalls          with smmuv3: devices can stall, faults of theirs wait in fault queues\n"
+	"  --strict-abi      with vtd: refuse what Linux 7.2 does not have (docs/vtd-veventq.md)\n"
 	"  --trace FILE      write every call to the software host with its structures decoded;\n"
 	"                    JSON lines if FILE ends in .jsonl\n"
 	"  --report FILE     write what happened as JSON\n"
@@ -57,6 +58,7 @@ enum {
 	OPT_CHECK,
 	OPT_QUIRKS,
 	OPT_STALLS,
+	OPT_STRICT_ABI,
 	OPT_TRACE,
 	OPT_REPORT,
 	OPT_QUIET,
@@ -70,6 +72,7 @@ static const struct option longopts[] = {
 	{ "check", no_argument, NULL, OPT_CHECK },
 	{ "quirks", no_argument, NULL, OPT_QUIRKS },
 	{ "stalls", no_argument, NULL, OPT_STALLS },
+	{ "strict-abi", no_argument, NULL, OPT_STRICT_ABI },
 	{ "trace", required_argument, NULL, OPT_TRACE },
 	{ "report", required_argument, NULL, OPT_REPORT },
 	{ "quiet", no_argument, NULL, OPT_QUIET },
@@ -177,6 +180,9 @@ static int take_option(int opt, struct host_options *o)
 		return -1;
 	case OPT_STALLS:
 		o->stalls = true;
+		return -1;
+	case OPT_STRICT_ABI:
+		o->strict_abi = true;
 		return -1;
 	case OPT_TRACE:
 		o->trace = optarg;

@@ -13,7 +13,7 @@ struct host_options {
 	const char *report; /* file for the JSON report, or NULL */
 	const char *trace;  /* file for the trace, or NULL */
 	enum nst_soft_iommu iommu;
-	bool check, quirks, stalls, quiet, verbose;
+	bool check, quirks, stalls, strict_abi, quiet, verbose;
 	char **command; /* and its arguments, NULL-terminated */
 };
 

@@ -328,6 +328,19 @@ os.close(iommu)                                     # the queue's descriptor sti
 
 
 @guest.test
+def the_extension_goes_with_strict_abi(scratch):
+    for options, code in ((), "ENOENT"), (("--strict-abi",), "EOPNOTSUPP"):     # the HWPT is looked at after the type
+        program(scratch, f"""
+iommu = os.open("/dev/iommu", os.O_RDWR)
+id = bind(device, iommu)
+viommu_alloc = lambda type: call(iommu, 0x3b90, 24, 0, type, id, 99)
+for type in 0, 1, 2, 3:                             # those that Linux has
+    refused(errno.EOPNOTSUPP, viommu_alloc, type)
+refused(errno.{code}, viommu_alloc, 0x4e535401)
+""", options=options)
+
+
+@guest.test
 def children_own_nothing_and_break_nothing(scratch):
     _, report = program(scratch, """
 iommu = os.open("/dev/iommu", os.O_RDWR)

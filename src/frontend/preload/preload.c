@@ -192,7 +192,8 @@ static int make_host(struct soft_host **out) REQUIRES(&preload.making)
 					  .iommu = (enum nst_soft_iommu)session->iommu,
 					  .check = session->check,
 					  .quirks = session->quirks,
-					  .stalls = session->stalls };
+					  .stalls = session->stalls,
+					  .strict_abi = session->strict_abi };
 	struct nst_host *host = NULL, *front = NULL;
 	int err = claim_session(session);
 

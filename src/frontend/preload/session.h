@@ -19,7 +19,7 @@
 
 #define PRELOAD_LIBRARY "libnestor-preload.so"
 #define PRELOAD_SESSION_VARIABLE "NESTOR_HOST_SESSION"
-#define PRELOAD_MAGIC 0x34305453484e5354 /* changes with the layout */
+#define PRELOAD_MAGIC 0x35305453484e5354 /* changes with the layout */
 
 /* What fstat(2) of a device says: a number that Linux leaves to local use. */
 #define PRELOAD_CDEV_MAJOR 240U
@@ -49,7 +49,7 @@ struct preload_session {
 	uint32_t size;
 	uint32_t log_level; /* enum nst_log_level */
 	uint32_t iommu;	    /* enum nst_soft_iommu */
-	uint32_t check, quirks, stalls;
+	uint32_t check, quirks, stalls, strict_abi;
 	int32_t trace_fd; /* inherited; -1 = no trace */
 	uint32_t trace_json;
 	uint32_t num_devices;

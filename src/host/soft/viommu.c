@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * See viommu.h. Which types there are is the driver's to say; the VT-d driver has none.
+ * See viommu.h. Which types there are is the driver's to say; the VT-d driver of Linux has none.
  *
  * Order of checks and error codes: Linux 7.2 drivers/iommu/iommufd/viommu.c.
  */
@@ -111,6 +111,14 @@ struct soft_vdevice *soft_vdevice_by_virt_id(const struct soft_viommu *viommu, u
 	return NULL;
 }
 
+/* For those who report of @dev, in any thread. */
+static void know_vdevice(struct soft_device *dev, struct soft_vdevice *vdevice)
+{
+	mutex_lock(&dev->host->fault_lock);
+	dev->vdevice = vdevice;
+	mutex_unlock(&dev->host->fault_lock);
+}
+
 int soft_vdevice_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 {
 	struct iommu_vdevice_alloc *cmd = ucmd->cmd;
@@ -142,6 +150,7 @@ int soft_vdevice_alloc_ioctl(struct soft_ctx *ctx, struct soft_ucmd *ucmd)
 	vdevice->next = viommu->vdevices;
 	viommu->vdevices = vdevice;
 	bound->vdevice = vdevice;
+	know_vdevice(bound->dev, vdevice);
 	viommu->obj.users++;
 	soft_object_finalize(ctx, &vdevice->obj);
 	return 0;
@@ -156,6 +165,7 @@ void soft_vdevice_destroy(struct soft_ctx *ctx, struct soft_object *obj)
 		link = &(*link)->next;
 	*link = vdevice->next;
 	vdevice->bound->vdevice = NULL;
+	know_vdevice(vdevice->bound->dev, NULL);
 	vdevice->viommu->obj.users--;
 	free(vdevice);
 }

@@ -304,6 +304,53 @@ static void everything_is_counted(void **state)
 	assert_int_equal(rig->warnings, 3);
 }
 
+static void reported(struct rig *rig, enum vtd_hw_fault_stage stage, unsigned int reason,
+		     uint32_t pasid, uint64_t iova, bool write)
+{
+	const struct vtd_hw_fault *f = &rig->last_report;
+
+	assert_int_equal(rig->reports, 1);
+	assert_int_equal(f->rid, RIG_RID);
+	assert_int_equal(f->pasid, pasid);
+	assert_int_equal(f->iova, iova);
+	assert_int_equal(f->write, write);
+	assert_int_equal(f->stage, stage);
+	assert_int_equal(f->reason, reason);
+	rig->reports = 0;
+}
+
+/* The driver hears of each, once, with the page that was refused, and of which stage it was. */
+static void refused_requests_are_reported(void **state)
+{
+	struct vtd_hw_entry plain;
+	struct rig *rig = *state;
+	uint8_t buf[0x2000] = { 0 };
+
+	rig_map(rig, 0x1000, 0x5000, 1, E_RW);
+	assert_int_equal(rig_dma(rig, true, 0x1800, buf, sizeof(buf)), -EFAULT);
+	reported(rig, VTD_HW_FAULT_FIRST_STAGE, 0x71, NST_NO_PASID, 0x2000, true);
+	rig_map(rig, 0x2000, RIG_RAM_SIZE, 1, E_RW);
+	assert_int_equal(rig_dma(rig, false, 0x2008, buf, 8), -EFAULT);
+	reported(rig, VTD_HW_FAULT_SECOND_STAGE, 0x79, NST_NO_PASID, 0x2008, false);
+	rig_add_s2(rig, RIG_RAM_SIZE, 4096, rig->ram, RANGE_WRITE);
+	assert_int_equal(rig_dma(rig, false, 0x2008, buf, 8), -EFAULT);
+	reported(rig, VTD_HW_FAULT_SECOND_STAGE, 0x86, NST_NO_PASID, 0x2008, false);
+	assert_int_equal(rig_dma(rig, true, 0xfee00000, buf, 8), -EFAULT);
+	reported(rig, VTD_HW_FAULT_FIRST_STAGE, 0x87, NST_NO_PASID, 0xfee00000, true);
+	assert_int_equal(rig_dma(rig, true, 1ULL << 47, buf, 8), -EFAULT);
+	reported(rig, VTD_HW_FAULT_FIRST_STAGE, 0x80, NST_NO_PASID, 1ULL << 47, true);
+	assert_int_equal(rig_dma_as(rig, RIG_RID, 5, true, 0x1000, buf, 8), -EFAULT);
+	reported(rig, VTD_HW_FAULT_NO_ENTRY, 0x59, 5, 0x1000, true);
+	plain = (struct vtd_hw_entry){ .pgtt = VTD_HW_SECOND_STAGE, .did = 9, .s2 = &rig->s2 };
+	rig_set_entry(rig, RIG_RID, 5, &plain);
+	assert_int_equal(rig_dma_as(rig, RIG_RID, 5, false, RIG_RAM_SIZE + 4096, buf, 8), -EFAULT);
+	reported(rig, VTD_HW_FAULT_SECOND_STAGE, 0x79, 5, RIG_RAM_SIZE + 4096, false);
+	/* what is cached and allowed is not */
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(rig_dma(rig, true, 0x1000, buf, 8), 0);
+	assert_int_equal(rig->reports, 0);
+}
+
 /* A device gone wild: every fault is counted, but the log gets only 8, then powers of two. */
 static void faults_do_not_flood_the_log(void **state)
 {
@@ -384,6 +431,7 @@ int main(void)
 		TEST(accessed_and_dirty_bits),
 		TEST(tables_in_read_only_memory),
 		TEST(everything_is_counted),
+		TEST(refused_requests_are_reported),
 		TEST(faults_do_not_flood_the_log),
 		cmocka_unit_test(refused_memory_at_creation),
 		TEST(refused_memory_leaves_the_entries_alone),

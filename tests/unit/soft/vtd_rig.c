@@ -39,6 +39,14 @@ static void forget(void *opaque, nst_rid rid, uint32_t pasid, uint64_t iova, uin
 	};
 }
 
+static void take_report(void *opaque, const struct vtd_hw_fault *fault)
+{
+	struct rig *rig = opaque;
+
+	rig->reports++;
+	rig->last_report = *fault;
+}
+
 static int make_rig(void **state, bool check)
 {
 	struct nst_soft_config config = { .check = check };
@@ -53,6 +61,7 @@ static int make_rig(void **state, bool check)
 		return -1;
 	hw_config.sanitizer = rig->sanitizer;
 	hw_config.ats_invalidate = forget;
+	hw_config.fault = take_report;
 	hw_config.opaque = rig;
 	rig->ram = mmap(NULL, RIG_RAM_SIZE, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

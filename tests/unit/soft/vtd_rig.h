@@ -41,6 +41,8 @@ struct rig {
 	/* if set, called instead of all that; any thread */
 	void (*on_forget)(void *opaque);
 	void *on_forget_opaque;
+	unsigned int reports; /* of faults, by the unit to its driver */
+	struct vtd_hw_fault last_report;
 	struct sanitizer *sanitizer;
 	struct range_map s2;
 	uint8_t *ram;

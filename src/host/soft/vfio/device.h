@@ -74,6 +74,7 @@ struct soft_device {
 	struct soft_fault_handler *handlers;
 	size_t num_handlers, max_handlers;
 	struct soft_partial_request *partials;
+	struct soft_vdevice *vdevice; /* or NULL; changed with soft_ctx.lock held too */
 
 	struct soft_irqs irqs;
 	struct soft_worker worker;

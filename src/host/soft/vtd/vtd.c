@@ -20,8 +20,10 @@
 #include "host/soft/attach.h"
 #include "host/soft/vfio/device.h"
 #include "host/soft/tag_pool.h"
+#include "host/soft/vtd/vtd_event.h"
 #include "host/soft/vtd/vtd_hw.h"
 #include "spec/vtd_caps.h"
+#include "spec/vtd_veventq.h"
 
 #include <errno.h>
 
@@ -38,6 +40,7 @@ struct soft_vtd {
 	struct soft_iommu iommu;
 	struct vtd_hw *hw;
 	struct tag_pool dids;
+	bool strict_abi;
 };
 
 static struct soft_vtd *to_vtd(const struct soft_iommu *iommu)
@@ -138,7 +141,7 @@ static int vtd_check_map(const struct soft_hwpt_paging *paging, unsigned int per
 	return paging->nest_parent && !(perm & RANGE_WRITE) ? -EINVAL : 0;
 }
 
-static int vtd_nested_init(const struct iommu_hwpt_alloc *cmd, struct soft_hwpt_nested *nested)
+int soft_vtd_nested_init(const struct iommu_hwpt_alloc *cmd, struct soft_hwpt_nested *nested)
 {
 	struct iommu_hwpt_vtd_s1 s1;
 
@@ -150,6 +153,14 @@ static int vtd_nested_init(const struct iommu_hwpt_alloc *cmd, struct soft_hwpt_
 		return -EFAULT;
 	nested->vtd = s1;
 	return 0;
+}
+
+/* Linux has no type for it; see vtd_event.c. */
+static const struct soft_viommu_ops *vtd_viommu_ops(const struct soft_device *dev, uint32_t type)
+{
+	if (vtd_of(dev)->strict_abi || type != X_IOMMU_VIOMMU_TYPE_INTEL_VTD)
+		return NULL;
+	return &soft_vtd_viommu_ops;
 }
 
 /* --- attachments ---------------------------------------------------------------------- */
@@ -371,8 +382,9 @@ static const struct soft_iommu_ops vtd_ops = {
 	.windows = { { 0xfee00000, 0xfeefffff } }, /* interrupts of x86 */
 	.paging_init = vtd_paging_init,
 	.check_map = vtd_check_map,
-	.nested_init = vtd_nested_init,
+	.nested_init = soft_vtd_nested_init,
 	.nested_invalidate = vtd_nested_invalidate,
+	.viommu_ops = vtd_viommu_ops,
 	.faults_need_pri = true,
 	.pasid_fault_flags = PGFAULT_FLAGS_NEEDS_PASID,
 	.attach = vtd_attach,
@@ -396,6 +408,7 @@ int soft_vtd_create(const struct nst_soft_config *config, struct soft_host *host
 				    .check = config->check,
 				    .sanitizer = host->sanitizer,
 				    .ats_invalidate = vtd_ats_invalidate,
+				    .fault = soft_vtd_report_fault,
 				    .opaque = host };
 	struct soft_vtd *vtd = alloc_object(struct soft_vtd);
 	int err;
@@ -410,6 +423,7 @@ int soft_vtd_create(const struct nst_soft_config *config, struct soft_host *host
 	vtd->iommu.ops = &vtd_ops;
 	vtd->iommu.log = config->log;
 	vtd->iommu.host = host;
+	vtd->strict_abi = config->strict_abi;
 	tag_pool_init(&vtd->dids, FIRST_DID);
 	*out = &vtd->iommu;
 	return 0;

@@ -125,15 +125,36 @@ void vtd_hw_drop_invalidation(struct vtd_hw *hw, uint64_t after_dma_write_bytes)
 	drop_hook_set(&hw->drop, after_dma_write_bytes);
 }
 
+/* A translated request that is refused is the device's own mistake: no table says so. */
+static void report(struct vtd_hw *hw, nst_rid rid, const struct endpoint_dma_request *req,
+		   uint64_t iova, const struct vtd_translation *t)
+{
+	const struct vtd_hw_fault fault = {
+		.rid = rid,
+		.pasid = req->pasid,
+		.iova = iova,
+		.write = req->write,
+		.privileged = req->privileged,
+		.stage = !t->fault.attached  ? VTD_HW_FAULT_NO_ENTRY
+			 : t->by_first_stage ? VTD_HW_FAULT_FIRST_STAGE
+					     : VTD_HW_FAULT_SECOND_STAGE,
+		.reason = t->fault.reason,
+	};
+
+	if (hw->config.fault && !req->translated)
+		hw->config.fault(hw->config.opaque, &fault);
+}
+
 /* @at is what the device put on the bus for the byte that was refused. */
 static int refuse(struct vtd_hw *hw, nst_rid rid, const struct endpoint_dma_request *req,
-		  uint64_t at, struct sanitizer_fault *fault, enum vtd_fault_reason reason)
+		  uint64_t at, struct vtd_translation *t, enum vtd_fault_reason reason)
 {
 	uint64_t iova = req->translated ? req->untranslated.v + (at - req->iova.v) : at;
 	struct dma_request_id id = { rid, req->pasid, iova, req->write };
 
-	fault->reason = reason;
-	sanitizer_report_fault(hw->config.sanitizer, &id, fault);
+	t->fault.reason = reason;
+	sanitizer_report_fault(hw->config.sanitizer, &id, &t->fault);
+	report(hw, rid, req, iova, t);
 	return -EFAULT;
 }
 
@@ -144,7 +165,8 @@ int vtd_hw_dma(struct vtd_hw *hw, nst_rid rid, const struct endpoint_dma_request
 	size_t left = req->size;
 
 	if (range_overflows(iova, left))
-		return refuse(hw, rid, req, iova, &(struct sanitizer_fault){ .attached = true },
+		return refuse(hw, rid, req, iova,
+			      &(struct vtd_translation){ .fault.attached = true },
 			      VTD_FAULT_NOT_CANONICAL);
 	while (left) {
 		struct vtd_translation t = { 0 };
@@ -163,7 +185,7 @@ int vtd_hw_dma(struct vtd_hw *hw, nst_rid rid, const struct endpoint_dma_request
 		}
 		rwlock_read_end(&hw->dma_lock);
 		if (reason)
-			return refuse(hw, rid, req, iova, &t.fault, reason);
+			return refuse(hw, rid, req, iova, &t, reason);
 		atomic_fetch_add_explicit(req->write ? &hw->dma_write_bytes : &hw->dma_read_bytes,
 					  chunk, memory_order_relaxed);
 		buf += chunk;

@@ -52,6 +52,23 @@ struct vtd_hw_entry {
 	bool eafe;		/* set the extended-accessed bit */
 };
 
+/* Who refused a request. */
+enum vtd_hw_fault_stage {
+	VTD_HW_FAULT_NO_ENTRY, /* it is attached to nothing */
+	VTD_HW_FAULT_FIRST_STAGE,
+	VTD_HW_FAULT_SECOND_STAGE,
+};
+
+/* An unrecoverable fault: what VT-d 4.1 s7.1 has the unit log of an untranslated request. */
+struct vtd_hw_fault {
+	nst_rid rid;
+	uint32_t pasid; /* or NST_NO_PASID */
+	uint64_t iova;
+	bool write, privileged;
+	enum vtd_hw_fault_stage stage;
+	unsigned int reason; /* enum vtd_fault_reason */
+};
+
 struct vtd_hw_config {
 	const struct nst_log *log;
 	bool check;		     /* as in struct nst_soft_config */
@@ -64,6 +81,8 @@ struct vtd_hw_config {
 	 */
 	void (*ats_invalidate)(void *opaque, nst_rid rid, uint32_t pasid, uint64_t iova,
 			       uint64_t last);
+	/* A request was refused. Called in its thread, with no lock of the unit held. Or NULL. */
+	void (*fault)(void *opaque, const struct vtd_hw_fault *fault);
 	void *opaque;
 };
 

@@ -147,6 +147,7 @@ static enum vtd_fault_reason walk(const struct vtd_hw_entry *entry, struct vtd_f
 	uint64_t gpa, left;
 
 	reason = walk_first_stage(&ctx, pos, req, leaf);
+	t->by_first_stage = reason;
 	if (reason)
 		return fail(t, &ctx, reason);
 	gpa = leaf->address | (req->iova & (BIT64(leaf->page_lg2) - 1));
@@ -351,6 +352,7 @@ enum vtd_fault_reason vtd_translate(struct vtd_hw *hw, nst_rid rid, uint32_t pas
 
 	if (!entry)
 		return VTD_FAULT_PASID_NOT_PRESENT;
+	t->by_first_stage = entry->pgtt == VTD_HW_NESTED;
 	if (is_interrupt(iova))
 		reason = VTD_FAULT_SM_INTERRUPT_RANGE;
 	else if (entry->pgtt == VTD_HW_NESTED)

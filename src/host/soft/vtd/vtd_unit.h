@@ -70,6 +70,7 @@ struct vtd_translation {
 	uint64_t left;		      /* bytes to the end of the page, or beyond it */
 	unsigned int page_lg2;	      /* what both stages map in one piece around it */
 	uint8_t flags;		      /* VTD_MAY_*: at least what was asked for */
+	bool by_first_stage;	      /* if it was refused */
 	struct sanitizer_fault fault; /* if there was one; its reason is the return value */
 };
 
