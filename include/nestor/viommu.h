@@ -376,7 +376,7 @@ NST_MUST_CHECK NST_API int nst_viommu_remap_ioapic(struct nst_viommu *viommu, ns
  *
  * The library has no thread. What a guest can make arbitrarily long (scans of its PASID
  * tables) is done in pieces: a register write does the first one, the VMM's loop the
- * others. A VMM that never calls has a guest that waits for its IOMMU. Page requests of
+ * others. A VMM that never calls has a guest that waits for its IOMMU. Page requests and faults of
  * devices come the same way.
  */
 NST_API int nst_viommu_fd(struct nst_viommu *viommu);
@@ -436,7 +436,9 @@ struct nst_viommu_stats {
 	 * attachment is no more: ignored */
 	uint64_t unknown_page_responses;
 	uint64_t expired_page_requests; /* see nst_viommu_expire_page_requests() */
-	uint64_t walks; /* translations for emulated devices that no cache had */
+	uint64_t host_faults;	   /* of @faults: reported by the host of a passed-through device */
+	uint64_t lost_host_faults; /* that it had no room to report; the guest sees an overflow */
+	uint64_t walks;		   /* translations for emulated devices that no cache had */
 };
 
 NST_API void nst_viommu_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *stats);

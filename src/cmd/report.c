@@ -14,6 +14,12 @@ void report_collect(struct report *report, const struct server *server, bool gue
 	nst_viommu_get_stats(iommu_function_viommu(server->iommu), &report->viommu);
 }
 
+/* What the host refused and then reported, the unit has recorded too. */
+static uint64_t all_faults(const struct report *r)
+{
+	return r->host.faults + r->viommu.faults - r->viommu.host_faults + r->viommu.queue_errors;
+}
+
 static void row(const char *what, unsigned long long n, const char *note)
 {
 	fprintf(stderr, "  %-34s %12llu  %s\n", what, n, note);
@@ -37,7 +43,9 @@ void report_print(const struct report *r)
 		row("page requests taken", r->viommu.page_requests, "groups");
 		row("page responses given", r->viommu.page_responses, "");
 	}
-	row("faults", r->host.faults + r->viommu.faults + r->viommu.queue_errors, "");
+	row("faults", all_faults(r), "");
+	row("  of them reported to the guest", r->viommu.host_faults, "");
+	row("  lost on the way to it", r->viommu.lost_host_faults, "");
 	row("stale IOTLB entries used", r->host.stale_hits, "");
 	row("DMA after unmap", r->host.dma_after_unmap, "");
 	row("DMA while blocked", r->host.dma_while_blocked, "");
@@ -77,7 +85,9 @@ int report_write(const struct report *r, const char *file)
 	add(o, "host_invalidate_entries", r->host.invalidate_entries);
 	add(o, "page_requests", r->viommu.page_requests);
 	add(o, "page_responses", r->viommu.page_responses);
-	add(o, "faults", r->host.faults + r->viommu.faults + r->viommu.queue_errors);
+	add(o, "faults", all_faults(r));
+	add(o, "host_faults", r->viommu.host_faults);
+	add(o, "lost_host_faults", r->viommu.lost_host_faults);
 	add(o, "stale_hits", r->host.stale_hits);
 	add(o, "dma_after_unmap", r->host.dma_after_unmap);
 	add(o, "dma_while_blocked", r->host.dma_while_blocked);

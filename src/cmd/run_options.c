@@ -39,7 +39,8 @@ static const char help[] =
 	"                      " DEFAULT_APPEND "\n"
 	"  --job NAME        run a job of the default initrd instead of a shell, and exit with 0\n"
 	"                    only if the guest says its success word: demo, io, verify,\n"
-	"                    replug, reboot, powercut, pasid, sva (which wants\n"
+	"                    replug, reboot, powercut, faults (with --device\n"
+	"                    nvme,file=IMAGE --device dmatest), pasid, sva (which wants\n"
 	"                    --device dmatest,queues=64 --append no5lvl)\n"
 	"  --report FILE     write what happened as JSON\n"
 	"  --trace FILE      write every call to the host with its structures decoded; JSON lines\n"
@@ -53,6 +54,8 @@ static const char help[] =
 	"                    enough, else the one scripts/setup fetched)\n"
 	"  --viommu vtd      the kind of IOMMU (the only one so far)\n"
 	"  --host soft       the host that translates (the only one so far)\n"
+	"  --strict-abi      a host that has only what Linux 7.2 has: it reports no faults of DMA\n"
+	"                    that the guest's tables refuse (docs/vtd-veventq.md)\n"
 	"  --no-check        do not verify every IOTLB hit against the tables\n"
 	"  --drop-invalidation-after BYTES\n"
 	"                    for testing the test bench: lose one invalidation after devices\n"
@@ -79,6 +82,7 @@ enum {
 	OPT_QEMU,
 	OPT_VIOMMU,
 	OPT_HOST,
+	OPT_STRICT_ABI,
 	OPT_NO_CHECK,
 	OPT_DROP,
 	OPT_VERBOSE,
@@ -101,6 +105,7 @@ static const struct option longopts[] = {
 	{ "qemu", required_argument, NULL, OPT_QEMU },
 	{ "viommu", required_argument, NULL, OPT_VIOMMU },
 	{ "host", required_argument, NULL, OPT_HOST },
+	{ "strict-abi", no_argument, NULL, OPT_STRICT_ABI },
 	{ "no-check", no_argument, NULL, OPT_NO_CHECK },
 	{ "drop-invalidation-after", required_argument, NULL, OPT_DROP },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
@@ -197,6 +202,9 @@ static int take_option(int opt, struct run_options *o, const char **append)
 		return only("--viommu", optarg, "vtd");
 	case OPT_HOST:
 		return only("--host", optarg, "soft");
+	case OPT_STRICT_ABI:
+		o->strict_abi = true;
+		return -1;
 	case OPT_NO_CHECK:
 		o->check = false;
 		return -1;

@@ -22,6 +22,7 @@ struct run_options {
 	unsigned int timeout_s; /* 0 = none */
 	bool quiet;		/* progress instead of the guest's console */
 	bool verbose;
+	bool strict_abi;     /* the software host has nothing that Linux has not */
 	bool check;	     /* the software host's IOMMU sanitizer */
 	uint64_t drop_after; /* test hook; 0 = off */
 	char **extra;	     /* arguments for QEMU, NULL-terminated */

@@ -145,7 +145,9 @@ static int default_device(struct server *s, struct run_options *o)
 
 static int make_host(struct server *s, const struct run_options *o, const struct nst_log *log)
 {
-	struct nst_soft_config config = { .log = log, .check = o->check };
+	struct nst_soft_config config = { .log = log,
+					  .check = o->check,
+					  .strict_abi = o->strict_abi };
 	struct nst_trace_config trace = {
 		.write = nst_trace_write_fd,
 		.opaque = &s->trace.fd,

@@ -163,6 +163,56 @@ int iommufd_fault_queue_alloc(const struct iommufd *iommufd, uint32_t *fault_id,
 	return 0;
 }
 
+int iommufd_viommu_alloc(const struct iommufd *iommufd, uint32_t type, uint32_t dev_id,
+			 uint32_t parent_id, uint32_t *viommu_id)
+{
+	struct iommu_viommu_alloc cmd = {
+		.size = sizeof(cmd),
+		.type = type,
+		.dev_id = dev_id,
+		.hwpt_id = parent_id,
+	};
+	int ret = call(iommufd, IOMMU_VIOMMU_ALLOC, &cmd);
+
+	if (!ret)
+		*viommu_id = cmd.out_viommu_id;
+	return ret;
+}
+
+int iommufd_vdevice_alloc(const struct iommufd *iommufd, uint32_t viommu_id, uint32_t dev_id,
+			  uint64_t virt_id, uint32_t *vdevice_id)
+{
+	struct iommu_vdevice_alloc cmd = {
+		.size = sizeof(cmd),
+		.viommu_id = viommu_id,
+		.dev_id = dev_id,
+		.virt_id = virt_id,
+	};
+	int ret = call(iommufd, IOMMU_VDEVICE_ALLOC, &cmd);
+
+	if (!ret)
+		*vdevice_id = cmd.out_vdevice_id;
+	return ret;
+}
+
+int iommufd_veventq_alloc(const struct iommufd *iommufd, uint32_t viommu_id, uint32_t type,
+			  uint32_t depth, uint32_t *veventq_id, int *fd)
+{
+	struct iommu_veventq_alloc cmd = {
+		.size = sizeof(cmd),
+		.viommu_id = viommu_id,
+		.type = type,
+		.veventq_depth = depth,
+	};
+	int ret = call(iommufd, IOMMU_VEVENTQ_ALLOC, &cmd);
+
+	if (ret)
+		return ret;
+	*veventq_id = cmd.out_veventq_id;
+	*fd = (int)cmd.out_veventq_fd;
+	return 0;
+}
+
 int iommufd_hwpt_invalidate_vtd_s1(const struct iommufd *iommufd, uint32_t hwpt_id,
 				   const struct iommu_hwpt_vtd_s1_invalidate *entries,
 				   uint32_t count, uint32_t *done)

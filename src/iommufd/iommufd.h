@@ -55,6 +55,19 @@ NST_MUST_CHECK int iommufd_hwpt_alloc_vtd_s1(const struct iommufd *iommufd, uint
 NST_MUST_CHECK int iommufd_fault_queue_alloc(const struct iommufd *iommufd, uint32_t *fault_id,
 					     int *fd);
 
+/*
+ * A slice of the host's IOMMU that is the guest's, of which @dev_id is behind and @parent_id is the
+ * nesting parent; a device in it, and by which number the guest knows it; a queue of @depth events
+ * about them, and the descriptor to read them from.
+ */
+NST_MUST_CHECK int iommufd_viommu_alloc(const struct iommufd *iommufd, uint32_t type,
+					uint32_t dev_id, uint32_t parent_id, uint32_t *viommu_id);
+NST_MUST_CHECK int iommufd_vdevice_alloc(const struct iommufd *iommufd, uint32_t viommu_id,
+					 uint32_t dev_id, uint64_t virt_id, uint32_t *vdevice_id);
+NST_MUST_CHECK int iommufd_veventq_alloc(const struct iommufd *iommufd, uint32_t viommu_id,
+					 uint32_t type, uint32_t depth, uint32_t *veventq_id,
+					 int *fd);
+
 /* *@done gets how many of the @count entries the host has carried out, also on error. */
 NST_MUST_CHECK int iommufd_hwpt_invalidate_vtd_s1(
 	const struct iommufd *iommufd, uint32_t hwpt_id,

@@ -82,6 +82,7 @@ static void release_device(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u-
 	const struct device_services none = { 0 };
 
 	vtd_pasids_fini(u, d);
+	vtd_host_faults_detach(u, d);
 	if (attach_point_fini(&u->attach, &d->plain.at))
 		log_error(u->log, "vtd: a device stays blocked: its host refuses the parent HWPT");
 	device_config_offer(d->dev, &none);
@@ -238,6 +239,8 @@ static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev
 		ret = vtd_page_requests_init(u);
 	d->rid = rid;
 	d->dev = dev;
+	if (!ret)
+		ret = vtd_host_faults_attach(u, d);
 	if (ret) {
 		free(d);
 		return ret;
@@ -379,6 +382,7 @@ void vtd_reset_locked(struct vtd_unit *u)
 		log_error(u->log, "vtd: a reset does not come to its end");
 	vtd_page_groups_prune(u);
 	vtd_page_service_reset(u);
+	vtd_host_faults_forget(u);
 }
 
 static void vtd_reset(struct nst_viommu *viommu)
@@ -404,6 +408,7 @@ static void vtd_process(struct nst_viommu *viommu)
 	if (read(u->work_fd, &announced, sizeof(announced)) == sizeof(announced))
 		run(u);
 	vtd_page_requests_take(u);
+	vtd_host_faults_take(u);
 	mutex_unlock(&u->cmd_lock);
 }
 
@@ -435,6 +440,8 @@ static void vtd_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *st
 		.page_responses = u->page_responses,
 		.unknown_page_responses = u->unknown_page_responses,
 		.expired_page_requests = u->expired_page_requests,
+		.host_faults = u->host_faults,
+		.lost_host_faults = u->lost_host_faults,
 		.walks = atomic_load(&u->xlate.walks),
 	};
 	mutex_unlock(&u->cmd_lock);

@@ -9,6 +9,7 @@
  *	ir.c		interrupt remapping
  *	page_request.c	page requests from the host's fault queue to the guest's
  *	page_service.c	page requests of emulated devices
+ *	host_fault.c	faults that the host reports of passed-through devices
  *	event.c		fault records, status bits and the two interrupts
  *	translate.c	translation for emulated devices, and its caches
  *	ats.c		translation requests of emulated devices
@@ -60,6 +61,9 @@ struct vtd_device {
 	size_t num_pasids, max_pasids;
 	struct vtd_scan scan;
 	bool pasids_refused; /* the guest was told that there are too many */
+	/* who reports its unrecoverable faults, and what it is called there; NULL: nobody does */
+	struct vtd_fault_source *fault_source;
+	uint32_t vdevice_id;
 };
 
 /* What one run does at most; the rest waits for nst_viommu_process(). In ATTACH_WORK. */
@@ -85,7 +89,7 @@ struct vtd_unit {
 	void *opaque;
 	bool post_interrupts;
 	_Atomic uint64_t ir_mode; /* see ir.h; written under cmd_lock */
-	int poll_fd;		  /* an epoll of work_fd and the fault queue */
+	int poll_fd;		  /* an epoll of work_fd and the queues of faults */
 	int work_fd;		  /* an eventfd: a run has left something to do */
 	struct vtd_regs regs;	  /* with a lock of its own, inside cmd_lock */
 	atomic_bool frozen;	  /* the guest has seen cap and ecap */
@@ -122,6 +126,10 @@ struct vtd_unit {
 	struct vtd_page_group *page_groups;
 	uint64_t page_requests, page_responses, unknown_page_responses;
 	uint64_t expired_page_requests;
+	/* of each host IOMMU with a device here that reports faults; see host_fault.c */
+	struct vtd_fault_source *fault_sources;
+	bool told_silence; /* that a host reports none was said */
+	uint64_t host_faults, lost_host_faults;
 	uint64_t descriptors, waits, faults, queue_errors;
 };
 
@@ -242,6 +250,19 @@ NST_MUST_CHECK int vtd_page_request(struct nst_notifier *notifier, uint32_t pasi
 NST_MUST_CHECK bool vtd_page_service_answer(struct vtd_unit *u, const struct vtd_desc *d)
 	REQUIRES(u->cmd_lock);
 void vtd_page_service_reset(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+
+/*
+ * host_fault.c: have the host report what it refuses requests of @d for, if it can, and no more.
+ * Errors: the host's (not that it cannot), or -ENOMEM; then nothing has changed.
+ */
+NST_MUST_CHECK int vtd_host_faults_attach(struct vtd_unit *u, struct vtd_device *d)
+	REQUIRES(u->cmd_lock);
+/* @d is on no list of the unit any more. */
+void vtd_host_faults_detach(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock);
+/* Some of what has come, of each host IOMMU, to the guest. */
+void vtd_host_faults_take(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+/* What has come is of a time that the guest does not remember. */
+void vtd_host_faults_forget(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 
 /* event.c: record a fault for the guest; @pasid may be NST_NO_PASID. */
 struct vtd_fault {

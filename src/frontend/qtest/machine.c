@@ -246,10 +246,20 @@ static struct qtest_function *find_bar(struct qtest_machine *m, uint64_t address
 	return NULL;
 }
 
+/* An access may leave work of the unit behind; for a script it is over when the access is. */
+static void finish_work(struct qtest_machine *m)
+{
+	struct pollfd work = { .fd = nst_viommu_fd(m->viommu), .events = POLLIN };
+
+	while (poll(&work, 1, 0) > 0)
+		nst_viommu_process(m->viommu);
+}
+
 static uint64_t read_piece(struct qtest_machine *m, uint64_t address, unsigned int size)
 {
 	struct qtest_function *f;
 	unsigned int bar;
+	uint64_t value;
 
 	if (address - QTEST_ECAM < ECAM_SIZE)
 		return config_read(m, address - QTEST_ECAM, size);
@@ -258,16 +268,11 @@ static uint64_t read_piece(struct qtest_machine *m, uint64_t address, unsigned i
 	if (address - QTEST_INTERRUPT_LOG < PAGE_SIZE_4K)
 		return le_load((uint8_t *)m->interrupts + (address - QTEST_INTERRUPT_LOG), size);
 	f = find_bar(m, address, &bar);
-	return f ? function_bar_read(f, bar, address - f->bars[bar], size) : UINT64_MAX;
-}
-
-/* A call may leave work behind; for a script it is over when the call is. */
-static void finish_work(struct qtest_machine *m)
-{
-	struct pollfd work = { .fd = nst_viommu_fd(m->viommu), .events = POLLIN };
-
-	while (poll(&work, 1, 0) > 0)
-		nst_viommu_process(m->viommu);
+	if (!f)
+		return UINT64_MAX;
+	value = function_bar_read(f, bar, address - f->bars[bar], size);
+	finish_work(m); /* testdev's DMA is done in a read */
+	return value;
 }
 
 static void write_piece(struct qtest_machine *m, uint64_t address, unsigned int size,
@@ -288,8 +293,10 @@ static void write_piece(struct qtest_machine *m, uint64_t address, unsigned int 
 			machine_interrupt(m, address, (uint32_t)value);
 	} else {
 		f = find_bar(m, address, &bar);
-		if (f)
-			function_bar_write(f, bar, address - f->bars[bar], size, value);
+		if (!f)
+			return;
+		function_bar_write(f, bar, address - f->bars[bar], size, value);
+		finish_work(m);
 	}
 }
 

@@ -38,18 +38,46 @@ static int planned_failure(struct rig_host *h, unsigned long request)
 	if (h->fail_all)
 		h->fail_nth = 1;
 	h->failed_request = request;
+	h->failed_destroys += request == IOMMU_DESTROY;
 	return -h->fail_errno;
 }
 
-static void count_objects(struct rig_host *h, unsigned long request)
+/* What a unit needs to hear of faults: 0 if the request makes no such object. */
+static uint32_t reporting_object(unsigned long request, const void *arg)
 {
+	switch (request) {
+	case IOMMU_VIOMMU_ALLOC:
+		return ((const struct iommu_viommu_alloc *)arg)->out_viommu_id;
+	case IOMMU_VDEVICE_ALLOC:
+		return ((const struct iommu_vdevice_alloc *)arg)->out_vdevice_id;
+	case IOMMU_VEVENTQ_ALLOC:
+		return ((const struct iommu_veventq_alloc *)arg)->out_veventq_id;
+	default:
+		return 0;
+	}
+}
+
+static void count_objects(struct rig_host *h, unsigned long request, const void *arg)
+{
+	uint32_t made = reporting_object(request, arg);
+
 	mutex_lock(&h->lock);
+	if (made) {
+		h->is_reporting[made % RIG_MAX_IDS] = true;
+		h->live_reporting++;
+	}
 	if (request == IOMMU_IOAS_ALLOC || request == IOMMU_HWPT_ALLOC ||
-	    request == IOMMU_FAULT_QUEUE_ALLOC)
+	    request == IOMMU_FAULT_QUEUE_ALLOC) {
 		h->live_objects++;
-	else if (request == IOMMU_DESTROY)
-		h->live_objects--;
-	if (request == IOMMU_FAULT_QUEUE_ALLOC)
+	} else if (request == IOMMU_DESTROY) {
+		uint32_t id = ((const struct iommu_destroy *)arg)->id;
+		bool reporting = h->is_reporting[id % RIG_MAX_IDS];
+
+		h->is_reporting[id % RIG_MAX_IDS] = false;
+		h->live_objects -= !reporting;
+		h->live_reporting -= reporting;
+	}
+	if (request == IOMMU_FAULT_QUEUE_ALLOC || request == IOMMU_VEVENTQ_ALLOC)
 		h->open_fds++;
 	mutex_unlock(&h->lock);
 }
@@ -71,7 +99,7 @@ static int host_ioctl(struct nst_host *host, int fd, unsigned long request, void
 		return ret < 0 ? ret : 0;
 	ret = h->inner->ops->ioctl(h->inner, fd, request, arg);
 	if (!ret)
-		count_objects(h, request);
+		count_objects(h, request, arg);
 	return ret;
 }
 
@@ -102,7 +130,10 @@ static int host_close(struct nst_host *host, int fd)
 static ssize_t host_read(struct nst_host *host, int fd, void *buf, size_t count)
 {
 	struct nst_host *inner = to_rig_host(host)->inner;
+	struct rig *rig = to_rig_host(host)->rig;
 
+	if (rig->read_hook)
+		return rig->read_hook(rig, buf, count);
 	return inner->ops->read(inner, fd, buf, count);
 }
 
@@ -327,9 +358,10 @@ static void fill_memory(struct rig *rig)
 	guest_map(rig, rig->root_c, PROBE_IOVA, PROBE_IOVA + 3 * PAGE_SIZE_4K);
 }
 
-struct rig *rig_create(void)
+static struct rig *create(bool strict_abi)
 {
-	struct nst_soft_config soft = { .synchronous = true, .check = true };
+	struct nst_soft_config soft = {
+		.synchronous = true, .check = true, .strict_abi = strict_abi };
 	struct rig *rig = calloc(1, sizeof(*rig));
 	struct nst_vtd_config config;
 
@@ -350,6 +382,16 @@ struct rig *rig_create(void)
 	return rig;
 }
 
+struct rig *rig_create(void)
+{
+	return create(false);
+}
+
+struct rig *rig_create_strict(void)
+{
+	return create(true);
+}
+
 /* After it nothing of the host may be left, whatever the test did (but fail to destroy). */
 void rig_destroy(struct rig *rig)
 {
@@ -358,8 +400,10 @@ void rig_destroy(struct rig *rig)
 	for (unsigned int i = 0; i < rig->num_devices; i++)
 		nst_device_close(rig->devices[i].dev);
 	nst_vm_destroy(rig->vm);
-	if (rig->host.failed_request != IOMMU_DESTROY)
+	if (!rig->host.failed_destroys) {
 		assert_int_equal(rig->host.live_objects, 0);
+		assert_int_equal(rig->host.live_reporting, 0);
+	}
 	assert_int_equal(rig->host.open_fds, 0);
 	nst_host_destroy(rig->host.inner);
 	mutex_fini(&rig->host.lock);

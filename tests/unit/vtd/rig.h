@@ -29,7 +29,7 @@
 
 /* --- the host in between --------------------------------------------------------------------- */
 
-enum { RIG_MAX_REQUESTS = 32 };
+enum { RIG_MAX_REQUESTS = 32, RIG_MAX_IDS = 1 << 18 };
 
 struct rig;
 
@@ -55,7 +55,10 @@ struct rig_host {
 	int fail_errno;
 	bool fail_all;			/* and all later ones of that request too */
 	int open_fds;
+	unsigned int failed_destroys;
 	int live_objects;			/* made and not destroyed, by IOMMU_DESTROY */
+	int live_reporting;			/* the same of vIOMMUs and what is in them */
+	bool is_reporting[RIG_MAX_IDS];		/* by id */
 };
 
 /* --- the guest's memory map ------------------------------------------------------------------ */
@@ -95,6 +98,7 @@ struct rig {
 	unsigned int num_devices;
 
 	rig_hook *hook;
+	ssize_t (*read_hook)(struct rig *rig, void *buf, size_t count); /* in place of reading */
 	void *hook_data;
 
 	struct {
@@ -112,6 +116,8 @@ struct rig {
 
 /* A host, a VM with memory and a unit, no device; for cmocka's setup with one device. */
 struct rig *rig_create(void);
+/* The same on a host that has only what Linux 7.2 has. */
+struct rig *rig_create_strict(void);
 void rig_destroy(struct rig *rig);
 int rig_setup(void **state);
 int rig_setup_empty(void **state);

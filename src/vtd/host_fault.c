@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Unrecoverable faults of passed-through devices, from the host that met them to the guest's
+ * fault records (VT-d 4.1 s7.2).
+ *
+ *	host's vEVENTQ -> take -> whose, and does the guest want it? -> vtd_fault_report()
+ *
+ * Linux 7.2 has no vEVENTQ for VT-d; docs/vtd-veventq.md proposes one, and a host without it
+ * is told by its EOPNOTSUPP. One vIOMMU and one queue per host IOMMU, which the devices on one
+ * nesting parent share, and a vDEVICE per device, whose number is the requester id.
+ *
+ * A host that refuses a device because it is attached to nothing does not know why; the guest's
+ * tables do. That an entry was wrong the guest was told when it was read (attachments.c), so
+ * here it hears of those that are not there.
+ *
+ * The queue is small. What overflows it the guest sees as it would on hardware: PFO.
+ */
+#include "vtd/unit.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "spec/vtd_veventq.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+enum { QUEUE_DEPTH = 256, EVENTS_AT_ONCE = 64 };
+
+struct record {
+	struct iommufd_vevent_header header;
+	struct x_iommu_vevent_intel_vtd event;
+};
+_Static_assert(sizeof(struct record) == 32, "an event as it is read");
+
+struct vtd_fault_source {
+	struct vtd_fault_source *next;
+	struct vm_parent *parent; /* of the devices it reports of */
+	unsigned int devices;
+	uint32_t viommu_id, veventq_id;
+	int fd;
+	uint32_t sequence; /* of the next event */
+};
+
+/* --- sources ------------------------------------------------------------------------------- */
+
+static void destroy_object(struct vtd_unit *u, uint32_t id)
+{
+	if (iommufd_destroy(&u->vm->iommufd, id))
+		log_error(u->log, "vtd: object %u of the host cannot be destroyed", id);
+}
+
+static int open_queue(struct vtd_unit *u, struct vtd_fault_source *s)
+{
+	struct iommufd *iommufd = &u->vm->iommufd;
+	struct epoll_event event = { .events = EPOLLIN };
+	int ret = iommufd_veventq_alloc(iommufd, s->viommu_id, X_IOMMU_VEVENTQ_TYPE_INTEL_VTD,
+					QUEUE_DEPTH, &s->veventq_id, &s->fd);
+
+	if (ret)
+		return ret;
+	if (!epoll_ctl(u->poll_fd, EPOLL_CTL_ADD, s->fd, &event))
+		return 0;
+	ret = -errno;
+	iommufd->host->ops->close(iommufd->host, s->fd);
+	destroy_object(u, s->veventq_id);
+	return ret;
+}
+
+static int make_source(struct vtd_unit *u, const struct nst_device *dev,
+		       struct vtd_fault_source **out)
+{
+	struct vtd_fault_source *s = alloc_object(struct vtd_fault_source);
+	int ret;
+
+	if (!s)
+		return -ENOMEM;
+	s->parent = dev->parent;
+	ret = iommufd_viommu_alloc(&u->vm->iommufd, X_IOMMU_VIOMMU_TYPE_INTEL_VTD, dev->dev_id,
+				   dev->parent->hwpt_id, &s->viommu_id);
+	if (ret) {
+		free(s);
+		return ret;
+	}
+	ret = open_queue(u, s);
+	if (ret) {
+		destroy_object(u, s->viommu_id);
+		free(s);
+		return ret;
+	}
+	s->next = u->fault_sources;
+	u->fault_sources = s;
+	*out = s;
+	return 0;
+}
+
+static void put_source(struct vtd_unit *u, struct vtd_fault_source *s)
+{
+	struct nst_host *host = u->vm->iommufd.host;
+	struct vtd_fault_source **link = &u->fault_sources;
+
+	if (s->devices)
+		return;
+	while (*link != s)
+		link = &(*link)->next;
+	*link = s->next;
+	/* the host may have a duplicate, which close() would leave in the set */
+	epoll_ctl(u->poll_fd, EPOLL_CTL_DEL, s->fd, NULL);
+	host->ops->close(host, s->fd);
+	destroy_object(u, s->veventq_id);
+	destroy_object(u, s->viommu_id);
+	free(s);
+}
+
+/* Said once: it is so for all devices of a host. */
+static void tell_silence(struct vtd_unit *u)
+{
+	if (!u->told_silence)
+		log_warn(
+			u->log,
+			"vtd: the host reports no unrecoverable faults: of DMA by a passed-through device that the guest's tables refuse, the guest's log will not tell");
+	u->told_silence = true;
+}
+
+int vtd_host_faults_attach(struct vtd_unit *u, struct vtd_device *d)
+{
+	struct vtd_fault_source *s = u->fault_sources;
+	int ret = 0;
+
+	while (s && s->parent != d->dev->parent)
+		s = s->next;
+	if (!s)
+		ret = make_source(u, d->dev, &s);
+	if (ret == -EOPNOTSUPP || ret == -ENOTTY) { /* not this kind; no vIOMMUs at all */
+		tell_silence(u);
+		return 0;
+	}
+	if (ret)
+		return ret;
+	ret = iommufd_vdevice_alloc(&u->vm->iommufd, s->viommu_id, d->dev->dev_id, d->rid,
+				    &d->vdevice_id);
+	if (ret) {
+		put_source(u, s);
+		return ret;
+	}
+	s->devices++;
+	d->fault_source = s;
+	return 0;
+}
+
+/* --- to the guest ---------------------------------------------------------------------------- */
+
+static void lose(struct vtd_unit *u, uint32_t count) REQUIRES(u->cmd_lock)
+{
+	u->lost_host_faults += count;
+	vtd_status_raise(u, VTD_FSTS_PFO);
+}
+
+/* What the guest's tables say of such requests, and whether it wants to hear of their faults. */
+static enum vtd_fault_reason look_up(struct vtd_unit *u, const struct vtd_device *d, uint32_t pasid,
+				     bool *fault_disabled)
+{
+	struct vtd_tables tables = vtd_tables_of(u);
+	enum vtd_fault_reason reason = VTD_FAULT_PASID_NOT_PRESENT; /* PASID 0: see pasids.c */
+	struct vtd_lookup lookup = { .attachment.kind = ATTACHMENT_BLOCKED };
+	struct vtd_pasid_dir dir;
+
+	if (pasid == NST_NO_PASID) {
+		reason = vtd_tables_lookup(&tables, d->rid, &lookup);
+	} else if (pasid) {
+		reason = vtd_tables_lookup_pasid(&tables, d->rid, pasid, &lookup);
+	} else {
+		vtd_tables_pasid_dir(&tables, d->rid, &dir);
+		lookup.fault_disabled = dir.fault_disabled;
+	}
+	*fault_disabled = lookup.fault_disabled;
+	return reason;
+}
+
+static void forward(struct vtd_unit *u, const struct x_iommu_vevent_intel_vtd *event)
+	REQUIRES(u->cmd_lock)
+{
+	struct vtd_fault fault = {
+		.rid = (nst_rid)event->virt_rid,
+		.pasid = event->flags & X_IOMMU_VEVENT_VTD_PASID ? event->pasid : NST_NO_PASID,
+		.addr = event->addr,
+		.write = event->flags & X_IOMMU_VEVENT_VTD_WRITE,
+		.privileged = event->flags & X_IOMMU_VEVENT_VTD_PRIV,
+		.exec = event->flags & X_IOMMU_VEVENT_VTD_EXEC,
+		.reason = event->reason & 0xff,
+	};
+	enum vtd_fault_reason says;
+	struct vtd_device *d = u->devices;
+	bool fault_disabled;
+
+	while (d && d->rid != fault.rid)
+		d = d->next;
+	if (!d)
+		return;
+	says = look_up(u, d, fault.pasid, &fault_disabled);
+	if (fault.reason == VTD_FAULT_PASID_NOT_PRESENT) {
+		if (!u->translating || !vtd_fault_is_absence(says))
+			return;
+		fault.reason = says;
+	}
+	if (fault_disabled)
+		return;
+	u->host_faults++;
+	vtd_fault_report(u, &fault);
+}
+
+/* One read of @s. Returns false if there was nothing. */
+static bool take(struct vtd_unit *u, struct vtd_fault_source *s, bool forget) REQUIRES(u->cmd_lock)
+{
+	struct nst_host *host = u->vm->iommufd.host;
+	uint8_t buf[EVENTS_AT_ONCE * sizeof(struct record)];
+	ssize_t n = host->ops->read(host, s->fd, buf, sizeof(buf)), at = 0;
+
+	if (n < 0)
+		log_error(u->log, "vtd: faults cannot be read: %s", strerror((int)-n));
+	while (at + (ssize_t)sizeof(struct iommufd_vevent_header) <= n) {
+		struct record r = { 0 };
+		bool lost;
+		uint32_t missed;
+
+		memcpy(&r.header, buf + at, sizeof(r.header));
+		lost = r.header.flags & IOMMU_VEVENTQ_FLAG_LOST_EVENTS;
+		at += lost ? sizeof(r.header) : sizeof(r);
+		if (at > n)
+			break;
+		/* its number is that of an event, or of the last that was lost */
+		missed = (r.header.sequence + lost - s->sequence) & INT_MAX;
+		s->sequence = (r.header.sequence + 1) & INT_MAX;
+		if (missed && !forget)
+			lose(u, missed);
+		if (lost || forget)
+			continue;
+		memcpy(&r.event, buf + at - sizeof(r.event), sizeof(r.event));
+		forward(u, &r.event);
+	}
+	return n > 0;
+}
+
+void vtd_host_faults_take(struct vtd_unit *u)
+{
+	for (struct vtd_fault_source *s = u->fault_sources; s; s = s->next)
+		(void)take(u, s, false);
+}
+
+/* All that is there now, and not what comes while we look. */
+static void empty(struct vtd_unit *u, struct vtd_fault_source *s, bool forget) REQUIRES(u->cmd_lock)
+{
+	for (int i = 0; i <= QUEUE_DEPTH / EVENTS_AT_ONCE; i++)
+		if (!take(u, s, forget))
+			return;
+}
+
+void vtd_host_faults_forget(struct vtd_unit *u)
+{
+	for (struct vtd_fault_source *s = u->fault_sources; s; s = s->next)
+		empty(u, s, true);
+}
+
+/* Another device may have its number next: what is there of this one is dropped. */
+void vtd_host_faults_detach(struct vtd_unit *u, struct vtd_device *d)
+{
+	struct vtd_fault_source *s = d->fault_source;
+
+	if (!s)
+		return;
+	destroy_object(u, d->vdevice_id);
+	empty(u, s, false);
+	s->devices--;
+	put_source(u, s);
+}
