@@ -71,15 +71,55 @@ NST_API void nst_viommu_destroy(struct nst_viommu *viommu);
  * What the unit offers the guest is what all its devices' host IOMMUs can do; it is
  * settled by the devices attached before the guest's first register access. A device
  * that comes later must be able to do at least that.
- * Errors: -EOPNOTSUPP (its host IOMMU cannot do what the unit needs or has offered; the
- * reason is logged), -EEXIST (@rid is taken, or an emulated device's notifier has it), -ENOMEM, or
- * the host's. Threads: any.
+ * Errors: -EOPNOTSUPP (its host IOMMU cannot do what the unit needs or has offered),
+ * -EEXIST (@rid is taken, also by an emulated device's notifier, or @dev is behind the unit
+ * already); the reason of both is logged. -ENOMEM, or the host's. Threads: any.
  */
 NST_MUST_CHECK NST_API int nst_viommu_attach(struct nst_viommu *viommu, nst_rid rid,
 					     struct nst_device *dev);
 
-/** nst_viommu_detach() - the device reaches the guest's memory untranslated again. */
+/**
+ * nst_viommu_attach_alias() - the same for a device whose requests carry the requester id of
+ * a bridge: a PCIe-to-PCI bridge sends what comes from behind it as function 0 of device 0
+ * of its secondary bus, and that is @rid.
+ *
+ * All that are put there in this way share @rid, as its one context entry of the guest
+ * does: what it says, all of them are attached to. They have no PASIDs, no ATS and no
+ * page requests, which a conventional bus does not carry. A device behind such a bridge
+ * that is attached by nst_viommu_attach(), as what it is called on its own bus, finds no
+ * context entry and stays blocked.
+ * Errors: as nst_viommu_attach(); -EEXIST: @rid is that of a device of its own. Threads: any.
+ */
+NST_MUST_CHECK NST_API int nst_viommu_attach_alias(struct nst_viommu *viommu, nst_rid rid,
+						   struct nst_device *dev);
+
+/**
+ * nst_viommu_detach() - every device that has @rid reaches the guest's memory untranslated
+ * again. Nothing happens if there is none. Threads: any.
+ */
 NST_API void nst_viommu_detach(struct nst_viommu *viommu, nst_rid rid);
+
+/** nst_viommu_detach_device() - the same for this one, whatever its requester id is by now. */
+NST_API void nst_viommu_detach_device(struct nst_viommu *viommu, struct nst_device *dev);
+
+/** A device behind the unit, and the requester id that it has from now on. */
+struct nst_rid_move {
+	struct nst_device *dev;
+	nst_rid rid;
+};
+
+/**
+ * nst_viommu_renumber() - the guest gave other numbers to buses.
+ *
+ * All moves are one: two devices may swap. What a device that moves was attached to ends
+ * before it is attached to what the guest's tables say of its new requester id. A guest
+ * may give the same one to two devices, as it may on hardware: then both are attached
+ * to what is said of it.
+ * Errors: -ENOENT (a device that is not behind the unit; nothing is changed). A host that
+ * refuses an attachment leaves the device blocked, as ever. Threads: any.
+ */
+NST_MUST_CHECK NST_API int nst_viommu_renumber(struct nst_viommu *viommu,
+					       const struct nst_rid_move *moves, size_t count);
 
 /**
  * nst_viommu_mmio_read(), nst_viommu_mmio_write() - a register access by the guest.

@@ -41,7 +41,7 @@ struct scope { /* s8.3.1 Device Scope, with a path of one step */
 };
 _Static_assert(sizeof(struct scope) == 8, "device scope");
 
-enum { DMAR_REVISION = 1, DRHD_TYPE = 0, SCOPE_PCI_ENDPOINT = 1 };
+enum { DMAR_REVISION = 1, DRHD_TYPE = 0, SCOPE_PCI_ENDPOINT = 1, SCOPE_PCI_BRIDGE = 2 };
 /* what the 16-bit length of a DRHD can hold */
 enum { MAX_SCOPES = (UINT16_MAX - sizeof(struct drhd)) / sizeof(struct scope) };
 
@@ -64,7 +64,7 @@ static uint8_t *put_unit(uint8_t *at, const struct dmar_unit *unit)
 	for (size_t i = 0; i < unit->num_scopes; i++) {
 		const struct dmar_scope *s = &unit->scopes[i];
 		struct scope scope = {
-			.type = SCOPE_PCI_ENDPOINT,
+			.type = s->bridge ? SCOPE_PCI_BRIDGE : SCOPE_PCI_ENDPOINT,
 			.length = sizeof(scope),
 			.start_bus = s->bus,
 			.device = s->device,

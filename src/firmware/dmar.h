@@ -11,8 +11,11 @@
 
 #include <nestor/types.h>
 
+#include <stdbool.h>
+
 struct dmar_scope {
 	uint8_t bus, device, function; /* a PCI endpoint on that bus */
+	bool bridge;		       /* a bridge, and all that is or will be behind it */
 };
 
 struct dmar_unit {

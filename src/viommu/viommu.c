@@ -12,12 +12,27 @@ void nst_viommu_destroy(struct nst_viommu *viommu)
 
 int nst_viommu_attach(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev)
 {
-	return viommu->ops->attach(viommu, rid, dev);
+	return viommu->ops->attach(viommu, rid, dev, false);
+}
+
+int nst_viommu_attach_alias(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev)
+{
+	return viommu->ops->attach(viommu, rid, dev, true);
 }
 
 void nst_viommu_detach(struct nst_viommu *viommu, nst_rid rid)
 {
 	viommu->ops->detach(viommu, rid);
+}
+
+void nst_viommu_detach_device(struct nst_viommu *viommu, struct nst_device *dev)
+{
+	viommu->ops->detach_device(viommu, dev);
+}
+
+int nst_viommu_renumber(struct nst_viommu *viommu, const struct nst_rid_move *moves, size_t count)
+{
+	return viommu->ops->renumber(viommu, moves, count);
 }
 
 uint64_t nst_viommu_mmio_read(struct nst_viommu *viommu, uint64_t offset, unsigned int size)

@@ -12,8 +12,10 @@ enum viommu_kind { VIOMMU_VTD = 1 };
 
 struct viommu_ops {
 	void (*destroy)(struct nst_viommu *viommu);
-	int (*attach)(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev);
+	int (*attach)(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev, bool alias);
 	void (*detach)(struct nst_viommu *viommu, nst_rid rid);
+	void (*detach_device)(struct nst_viommu *viommu, struct nst_device *dev);
+	int (*renumber)(struct nst_viommu *viommu, const struct nst_rid_move *moves, size_t count);
 	uint64_t (*mmio_read)(struct nst_viommu *viommu, uint64_t offset, unsigned int size);
 	void (*mmio_write)(struct nst_viommu *viommu, uint64_t offset, unsigned int size,
 			   uint64_t value);

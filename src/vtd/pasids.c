@@ -171,6 +171,8 @@ void vtd_pasids_fini(struct vtd_unit *u, struct vtd_device *d)
 	}
 	u->num_pasids -= d->num_pasids;
 	free(d->pasids);
+	d->pasids = NULL;
+	d->num_pasids = d->max_pasids = 0;
 }
 
 struct vtd_point *vtd_point_find(struct vtd_device *d, uint32_t pasid)

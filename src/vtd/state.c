@@ -187,6 +187,25 @@ static void add_told_of(struct image *img, nst_rid rid, const struct vtd_point *
 	add_told(img, (struct vtd_told){ rid, point->at.pasid, (uint8_t)point->reported, flags });
 }
 
+/* Devices with the same requester id are one to the guest. */
+static void merge_told(struct image *img)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < img->num_told; i++) {
+		const struct vtd_told *told = &img->told[i];
+		struct vtd_told *last = kept ? &img->told[kept - 1] : NULL;
+
+		if (last && key_of(last) == key_of(told)) {
+			last->reason = last->reason ? last->reason : told->reason;
+			last->flags |= told->flags;
+		} else {
+			img->told[kept++] = *told;
+		}
+	}
+	img->num_told = kept;
+}
+
 /* What the guest knows of devices that are here, and of those that have not come yet. */
 static int collect_told(struct vtd_unit *u, struct image *img) REQUIRES(u->cmd_lock)
 {
@@ -206,6 +225,7 @@ static int collect_told(struct vtd_unit *u, struct image *img) REQUIRES(u->cmd_l
 	for (uint32_t i = 0; i < u->num_told; i++)
 		add_told(img, u->told[i]);
 	qsort(img->told, img->num_told, sizeof(*img->told), by_key);
+	merge_told(img);
 	return 0;
 }
 

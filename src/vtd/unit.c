@@ -92,12 +92,13 @@ static void release_device(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u-
 /* What the guest sees of a device is what the unit can serve. */
 static void offer_services(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock)
 {
-	struct device_services services = {
-		.pasid_bits = MIN(vtd_caps_pasid_bits(u->ecap), device_pasid_bits(d->dev)),
-		.ats = u->ecap & VTD_ECAP_DT,
-		.pri = u->ecap & VTD_ECAP_PRS,
-	};
+	struct device_services services = { 0 };
 
+	if (!d->alias) { /* conventional PCI has no prefixes, and no ids to answer to */
+		services.pasid_bits = MIN(vtd_caps_pasid_bits(u->ecap), device_pasid_bits(d->dev));
+		services.ats = u->ecap & VTD_ECAP_DT;
+		services.pri = u->ecap & VTD_ECAP_PRS;
+	}
 	d->pasid_bits = services.pasid_bits;
 	d->page_requests = services.pri && d->dev->pri_cap;
 	device_config_offer(d->dev, &services);
@@ -220,17 +221,50 @@ static int check_caps_locked(struct vtd_unit *u, const struct nst_device *dev) R
 	return 0;
 }
 
-static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev)
+/* NULL, or why @dev cannot be behind the unit as @rid. */
+static const char *objection(struct vtd_unit *u, nst_rid rid, const struct nst_device *dev,
+			     bool alias) REQUIRES(u->cmd_lock)
+{
+	for (const struct vtd_device *d = u->devices; d; d = d->next) {
+		if (d->dev == dev)
+			return "it is behind it already";
+		if (d->rid == rid && !(alias && d->alias))
+			return "another device has that requester id, and only devices behind one "
+			       "PCI bridge can share one";
+	}
+	return vtd_notify_has(u, rid) ? "an emulated device has that requester id" : NULL;
+}
+
+static int check_rid_locked(struct vtd_unit *u, nst_rid rid, const struct nst_device *dev,
+			    bool alias) REQUIRES(u->cmd_lock)
+{
+	const char *why = objection(u, rid, dev, alias);
+
+	if (!why)
+		return 0;
+	log_error(u->log, "vtd: the device cannot be put behind this unit as %02x:%02x.%x: %s",
+		  rid >> 8, rid >> 3 & 31, rid & 7, why);
+	return -EEXIST;
+}
+
+/* Emulated devices are those that have no number of a passed-through one. */
+static void claim_rid(struct vtd_unit *u, nst_rid rid) REQUIRES(u->cmd_lock)
+{
+	bool taken = false;
+
+	for (const struct vtd_device *d = u->devices; d; d = d->next)
+		taken |= d->rid == rid;
+	vtd_xlate_claim(u, rid, taken);
+}
+
+static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev, bool alias)
 	REQUIRES(u->cmd_lock)
 {
+	int ret = check_rid_locked(u, rid, dev, alias);
 	struct vtd_device *d;
-	int ret;
 
-	for (d = u->devices; d; d = d->next)
-		if (d->rid == rid)
-			return -EEXIST;
-	if (vtd_notify_has(u, rid))
-		return -EEXIST;
+	if (ret)
+		return ret;
 	d = alloc_object(struct vtd_device);
 	if (!d)
 		return -ENOMEM;
@@ -245,11 +279,12 @@ static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev
 		free(d);
 		return ret;
 	}
+	d->alias = alias;
 	attach_point_init(&d->plain.at, dev, NST_NO_PASID, 0);
 	offer_services(u, d);
-	vtd_xlate_claim(u, rid, true);
 	d->next = u->devices;
 	u->devices = d;
+	claim_rid(u, rid);
 	vtd_told_claim_device(u, d);
 	vtd_reconcile_device(u, d);
 	run(u);
@@ -267,21 +302,51 @@ static void on_device_reset(void *opaque, struct nst_device *dev)
 	mutex_unlock(&u->cmd_lock);
 }
 
-static int vtd_attach(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev)
+static int vtd_attach(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev, bool alias)
 {
 	struct vtd_unit *u = to_vtd_unit(viommu);
 	int ret;
 
 	mutex_lock(&u->cmd_lock);
-	ret = attach_locked(u, rid, dev);
+	ret = attach_locked(u, rid, dev, alias);
 	mutex_unlock(&u->cmd_lock);
 	if (!ret)
 		device_watch_reset(dev, on_device_reset, u);
 	return ret;
 }
 
-/* Without cmd_lock, because a reset of it may be under way. */
-static void stop_watching(struct vtd_unit *u, nst_rid rid)
+static struct vtd_device *find_device(struct vtd_unit *u, const struct nst_device *dev)
+	REQUIRES(u->cmd_lock)
+{
+	struct vtd_device *d = u->devices;
+
+	while (d && d->dev != dev)
+		d = d->next;
+	return d;
+}
+
+static void vtd_detach_device(struct nst_viommu *viommu, struct nst_device *dev)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+	struct vtd_device **link = &u->devices, *d;
+
+	mutex_lock(&u->cmd_lock);
+	d = find_device(u, dev);
+	mutex_unlock(&u->cmd_lock);
+	if (!d)
+		return;
+	device_watch_reset(dev, NULL, NULL); /* without cmd_lock: a reset of it may be under way */
+	mutex_lock(&u->cmd_lock);
+	while (*link != d)
+		link = &(*link)->next;
+	*link = d->next;
+	claim_rid(u, d->rid);
+	release_device(u, d);
+	vtd_page_groups_prune(u);
+	mutex_unlock(&u->cmd_lock);
+}
+
+static struct nst_device *device_with(struct vtd_unit *u, nst_rid rid)
 {
 	struct nst_device *dev = NULL;
 
@@ -290,28 +355,15 @@ static void stop_watching(struct vtd_unit *u, nst_rid rid)
 		if (d->rid == rid)
 			dev = d->dev;
 	mutex_unlock(&u->cmd_lock);
-	if (dev)
-		device_watch_reset(dev, NULL, NULL);
+	return dev;
 }
 
 static void vtd_detach(struct nst_viommu *viommu, nst_rid rid)
 {
-	struct vtd_unit *u = to_vtd_unit(viommu);
+	struct nst_device *dev;
 
-	stop_watching(u, rid);
-	mutex_lock(&u->cmd_lock);
-	for (struct vtd_device **link = &u->devices; *link; link = &(*link)->next) {
-		struct vtd_device *d = *link;
-
-		if (d->rid != rid)
-			continue;
-		*link = d->next;
-		vtd_xlate_claim(u, rid, false);
-		release_device(u, d);
-		vtd_page_groups_prune(u);
-		break;
-	}
-	mutex_unlock(&u->cmd_lock);
+	while ((dev = device_with(to_vtd_unit(viommu), rid)))
+		vtd_detach_device(viommu, dev);
 }
 
 static void vtd_destroy(struct nst_viommu *viommu)
@@ -320,7 +372,7 @@ static void vtd_destroy(struct nst_viommu *viommu)
 
 	u->attach.work_end = UINT64_MAX;
 	while (u->devices) /* nobody else may use the unit any more */
-		vtd_detach(viommu, u->devices->rid);
+		vtd_detach_device(viommu, u->devices->dev);
 	mutex_lock(&u->cmd_lock);
 	attach_table_fini(&u->attach);
 	vtd_told_forget(u);
@@ -334,6 +386,57 @@ static void vtd_destroy(struct nst_viommu *viommu)
 	close(u->poll_fd);
 	close(u->work_fd);
 	free(u);
+}
+
+/*
+ * What it had by its old number ends first, also where the tables of both say the same:
+ * with its attachment the host answers its page requests, which the guest now cannot.
+ */
+static void move_device(struct vtd_unit *u, struct vtd_device *d, nst_rid rid) REQUIRES(u->cmd_lock)
+{
+	const struct attachment blocked = { .kind = ATTACHMENT_BLOCKED };
+	const nst_rid old = d->rid;
+
+	vtd_pasids_fini(u, d);
+	if (attach_reconcile(&u->attach, &d->plain.at, &blocked))
+		log_error(u->log, "vtd: a device stays attached by its old number for now");
+	vtd_page_groups_prune(u);
+	log_info(u->log, "vtd: device %02x:%02x.%x is now %02x:%02x.%x", d->rid >> 8,
+		 d->rid >> 3 & 31, d->rid & 7, rid >> 8, rid >> 3 & 31, rid & 7);
+	d->rid = rid;
+	claim_rid(u, old);
+	claim_rid(u, rid);
+	vtd_told_claim_device(u, d);
+	vtd_reconcile_device(u, d);
+}
+
+static int renumber_locked(struct vtd_unit *u, const struct nst_rid_move *moves, size_t count)
+	REQUIRES(u->cmd_lock)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!find_device(u, moves[i].dev))
+			return -ENOENT;
+	for (size_t i = 0; i < count; i++) {
+		struct vtd_device *d = find_device(u, moves[i].dev);
+
+		if (d->rid != moves[i].rid)
+			move_device(u, d, moves[i].rid);
+	}
+	run(u);
+	for (size_t i = 0; i < count; i++)
+		vtd_told_forget_device(u, find_device(u, moves[i].dev));
+	return 0;
+}
+
+static int vtd_renumber(struct nst_viommu *viommu, const struct nst_rid_move *moves, size_t count)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+	int ret;
+
+	mutex_lock(&u->cmd_lock);
+	ret = renumber_locked(u, moves, count);
+	mutex_unlock(&u->cmd_lock);
+	return ret;
 }
 
 static uint64_t vtd_mmio_read(struct nst_viommu *viommu, uint64_t offset, unsigned int size)
@@ -451,6 +554,8 @@ static const struct viommu_ops vtd_ops = {
 	.destroy = vtd_destroy,
 	.attach = vtd_attach,
 	.detach = vtd_detach,
+	.detach_device = vtd_detach_device,
+	.renumber = vtd_renumber,
 	.mmio_read = vtd_mmio_read,
 	.mmio_write = vtd_mmio_write,
 	.translate = vtd_xlate,

@@ -53,6 +53,7 @@ struct vtd_device {
 	struct vtd_device *next;
 	nst_rid rid;
 	struct nst_device *dev;
+	bool alias; /* behind a bridge whose requester id it has, with others */
 	struct vtd_point plain; /* requests without PASID */
 	/* PASIDs that are on something, or whose entry is wrong; ascending */
 	bool page_requests; /* host, unit and device can */

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const struct dmar_scope scopes[] = { { 0, 4, 0 }, { 0xfe, 31, 7 } };
+static const struct dmar_scope scopes[] = { { 0, 4, 0, false }, { 0xfe, 31, 7, true } };
 static const struct dmar_unit units[] = {
 	{ .base = 0xfebd5000, .scopes = scopes, .num_scopes = 2 },
 	{ .base = 0x123456789000, .segment = 0x2a01 },
@@ -23,12 +23,12 @@ static const struct dmar_unit units[] = {
 
 /* ACPI 6.5 s5.2.6, VT-d 4.1 s8.1, s8.3 and s8.3.1, written out by hand. */
 static const uint8_t two_units[] = {
-	'D', 'M', 'A', 'R', 0x60, 0, 0, 0, 1, 0x79, 'N', 'E', 'S', 'T', 'O', 'R',
+	'D', 'M', 'A', 'R', 0x60, 0, 0, 0, 1, 0x78, 'N', 'E', 'S', 'T', 'O', 'R',
 	'N', 'S', 'T', 'R', 'D', 'M', 'A', 'R', 1, 0, 0, 0, 'N', 'S', 'T', 'R', 1, 0, 0, 0,
 	0x2f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,			/* 48 bits, no flags */
 	0, 0, 0x20, 0, 0, 0, 0, 0, 0x00, 0x50, 0xbd, 0xfe, 0, 0, 0, 0,
 	1, 8, 0, 0, 0, 0x00, 4, 0,
-	1, 8, 0, 0, 0, 0xfe, 31, 7,
+	2, 8, 0, 0, 0, 0xfe, 31, 7,				/* what is behind a bridge */
 	0, 0, 0x10, 0, 0, 0, 0x01, 0x2a, 0x00, 0x90, 0x78, 0x56, 0x34, 0x12, 0, 0,
 };
 
@@ -57,7 +57,10 @@ static void every_table_sums_to_zero(void **state)
 		size_t size;
 
 		for (size_t n = 0; n < unit.num_scopes; n++)
-			many[n] = (struct dmar_scope){ (uint8_t)test_random(&seed), i % 32, n % 8 };
+			many[n] = (struct dmar_scope){
+				.bus = (uint8_t)test_random(&seed), .device = i % 32,
+				.function = n % 8, .bridge = n % 3 == 0,
+			};
 		unit.base = test_random(&seed) & -4096ULL;
 		unit.segment = (uint16_t)test_random(&seed);
 		assert_int_equal(dmar_build(&params, &got, &size), 0);

@@ -92,9 +92,14 @@ uint64_t *guest_context_entry(struct rig *rig, nst_rid rid)
 /* Directories are 128 entries, tables 64; a device has one table, for PASIDs 0 to 63. */
 static uint64_t pasids_of(struct rig *rig, nst_rid rid)
 {
+	static const nst_rid spare[] = { RIG_SPARE_1, RIG_SPARE_2, RIG_SPARE_3 };
+
 	for (unsigned int i = 0; i < RIG_MAX_DEVICES; i++)
 		if (rig->devices[i].rid == rid && (i < rig->num_devices))
 			return GPA_PASIDS + i * 0x2000;
+	for (unsigned int i = 0; i < ARRAY_SIZE(spare); i++)
+		if (spare[i] == rid)
+			return GPA_PASIDS + (RIG_MAX_DEVICES + i) * 0x2000;
 	fail_msg("no device 0x%x", rid);
 	return 0;
 }

@@ -79,6 +79,8 @@ struct rig_host {
 enum place { NOWHERE, PLACE_SAME, PLACE_A, PLACE_B, PLACE_C, NUM_PLACES };
 
 enum { RIG_MAX_DEVICES = 4 };
+/* Requester ids that no device is given, and that can have tables all the same. */
+enum { RIG_SPARE_1 = 0x0138, RIG_SPARE_2 = 0x0140, RIG_SPARE_3 = 0x0100 };
 
 struct rig_device {
 	struct endpoint *ep;

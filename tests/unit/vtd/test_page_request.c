@@ -404,7 +404,8 @@ static void every_end_of_an_attachment_answers(void **state)
 	struct rig_device *d = &rig->devices[0];
 	struct asker *a = to_asker(d);
 
-	for (int what = 0; what < 6; what++) {
+	for (int what = 0; what < 7; what++) {
+		struct nst_rid_move moves[] = { { d->dev, RIG_SPARE_1 } };
 		bool attached = true;
 		uint64_t unknown;
 
@@ -435,6 +436,13 @@ static void every_end_of_an_attachment_answers(void **state)
 			nst_viommu_detach(rig->viommu, d->rid);
 			attached = false;
 			break;
+		case 5:		/* another number, by which it has the same tables */
+			guest_make_tables(rig, RIG_SPARE_1);
+			memcpy(guest_context_entry(rig, RIG_SPARE_1),
+			       guest_context_entry(rig, d->rid), 32);
+			ok(nst_viommu_renumber(rig->viommu, moves, 1));
+			moves->rid = d->rid;
+			break;
 		default:	/* off and on: it is the same PASID, and another attachment */
 			set_pasid(rig, d, 5, 0);
 			iq_run(rig, DESC_PASID_CACHE(1, 0, 5), 0);
@@ -443,20 +451,22 @@ static void every_end_of_an_attachment_answers(void **state)
 		}
 		assert_int_equal(a->answers, 2);
 		assert_int_equal(a->last.code, ENDPOINT_PAGE_INVALID);
+		if (what == 5)
+			ok(nst_viommu_renumber(rig->viommu, moves, 1));
 		nst_viommu_process(rig->viommu);
 		assert_int_equal(a->answers, 2);
 		if (what == 3)
 			boot(rig);
 		/* the host gives the same cookie to another group: it is not answered by mistake */
 		unknown = rig_stats(rig).unknown_page_responses;
-		if (what == 5 || what == 1) {
+		if (what == 6 || what == 1) {
 			ask(d, 5, 11, 1);
 			nst_viommu_process(rig->viommu);
 		}
 		respond(rig, d->rid, 5, 9, SUCCESS);
 		assert_int_equal(a->answers, 2);
 		assert_int_equal(rig_stats(rig).unknown_page_responses, unknown + 1);
-		if (what == 5 || what == 1) {
+		if (what == 6 || what == 1) {
 			respond(rig, d->rid, 5, 11, SUCCESS);
 			assert_int_equal(a->answers, 3);
 		}

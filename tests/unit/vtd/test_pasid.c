@@ -211,6 +211,35 @@ static void unplugging_leaves_nothing_of_its_pasids(void **state)
 	assert_int_equal(rig->logged[NST_LOG_ERROR], 0);
 }
 
+static void pasids_follow_their_device_to_its_new_number(void **state)
+{
+	struct rig *rig = *state;
+	struct rig_device *d = &rig->devices[0];
+	struct nst_rid_move move = { d->dev, RIG_SPARE_1 };
+	uint64_t *entry;
+
+	enable(rig);
+	set_entry(rig, d, 1, PLACE_A);
+	set_entry(rig, d, 2, PLACE_B);
+	iq_run(rig, PC_GLOBAL, 0);
+	guest_make_tables(rig, RIG_SPARE_1);
+	guest_context_entry(rig, RIG_SPARE_1)[0] |= PASIDE;
+	entry = guest_pasid_entry(rig, RIG_SPARE_1, 2);
+	entry[0] = PASID_PRESENT | PASID_FIRST_STAGE;
+	entry[1] = 13;
+	entry[2] = rig->root_c;
+	ok(nst_viommu_renumber(rig->viommu, &move, 1));
+	assert_int_equal(pasid_place(d, 1), NOWHERE);
+	assert_int_equal(pasid_place(d, 2), PLACE_C);
+	assert_int_equal(nested_alive(rig), 1);
+	assert_int_equal(rig_unit(rig)->num_pasids, 1);
+	move.rid = d->rid;
+	ok(nst_viommu_renumber(rig->viommu, &move, 1));
+	assert_int_equal(pasid_place(d, 1), PLACE_A);
+	assert_int_equal(pasid_place(d, 2), PLACE_B);
+	assert_int_equal(rig_unit(rig)->num_pasids, 2);
+}
+
 /* QEMU's two passes both skip it: reference/qemu.md 4.1 (3). */
 static void a_pasid_entry_replaced_in_place_is_invalidated_by_its_old_domain(void **state)
 {
@@ -795,6 +824,7 @@ int main(void)
 		WITH_RIG(every_trigger_reaches_pasids),
 		WITH_RIG(te_off_ends_nesting_of_pasids),
 		WITH_RIG(unplugging_leaves_nothing_of_its_pasids),
+		WITH_RIG(pasids_follow_their_device_to_its_new_number),
 		WITH_RIG(a_pasid_entry_replaced_in_place_is_invalidated_by_its_old_domain),
 		WITH_RIG(invalidations_go_by_domain_and_pasid),
 		WITH_RIG(attachments_come_before_the_invalidations_behind_them),
