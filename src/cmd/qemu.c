@@ -3,6 +3,7 @@
 #include "cmd/qemu.h"
 
 #include "cmd/cmd.h"
+#include "cmd/layout.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -125,15 +126,23 @@ static void add(struct words *w, const char *fmt, ...)
 	va_end(ap);
 }
 
-static void add_function(struct words *w, const char *id, unsigned int slot, int socket,
-			 bool posted_writes)
+/* rombar=0: no probing for a ROM that is not there */
+static void function_json(char json[QEMU_DEVICE_JSON], const char *id, const char *bus,
+			  unsigned int slot, int socket, bool posted_writes)
 {
-	add(w, "-device");
-	/* rombar=0: no probing for a ROM that is not there */
-	add(w,
-	    "{\"driver\":\"vfio-user-pci\",\"id\":\"%s\",\"bus\":\"pcie.0\",\"addr\":\"%x.0\",\"rombar\":0,"
-	    "\"x-no-posted-writes\":%s,\"socket\":{\"type\":\"unix\",\"path\":\"/proc/self/fd/%d\"}}",
-	    id, slot, posted_writes ? "false" : "true", socket);
+	snprintf(
+		json, QEMU_DEVICE_JSON,
+		"{\"driver\":\"vfio-user-pci\",\"id\":\"%s\",\"bus\":\"%s\",\"addr\":\"%x.0\",\"rombar\":0,"
+		"\"x-no-posted-writes\":%s,\"socket\":{\"type\":\"unix\",\"path\":\"/proc/self/fd/%d\"}}",
+		id, bus, slot, posted_writes ? "false" : "true", socket);
+}
+
+void qemu_device_json(const struct server *server, unsigned int i, char json[QEMU_DEVICE_JSON])
+{
+	const struct server_device *d = &server->devices[i];
+
+	function_json(json, layout_device_id(i).text, layout_bus_id(&d->option, i).text,
+		      layout_device_slot(&d->option, i), d->socket, true);
 }
 
 static void add_machine(struct words *w, const struct run_options *o)
@@ -158,15 +167,30 @@ static void add_machine(struct words *w, const struct run_options *o)
 	add(w, "q35,memory-backend=ram");
 }
 
-static void add_devices(struct words *w, const struct run_options *o, const struct qemu_run *run)
+static void add_devices(struct words *w, const struct server *s)
 {
-	char id[16];
+	char json[QEMU_DEVICE_JSON];
 
-	/* A posted tail write would only be followed by a read that waits for it. */
-	add_function(w, QEMU_IOMMU_ID, QEMU_IOMMU_SLOT, run->iommu_socket, false);
-	for (unsigned int i = 0; i < o->num_devices; i++) {
-		snprintf(id, sizeof(id), "nestor%u", i);
-		add_function(w, id, QEMU_FIRST_DEVICE_SLOT + i, run->device_sockets[i], true);
+	for (unsigned int u = 0; u < s->num_units; u++) {
+		/* A posted tail write would only be followed by a read that waits for it. */
+		function_json(json, layout_unit_id(u).text, "pcie.0", layout_unit_slot(u),
+			      s->units[u].socket, false);
+		add(w, "-device");
+		add(w, "%s", json);
+	}
+	for (unsigned int i = 0; i < s->num_devices; i++) {
+		if (s->devices[i].option.place == PLACE_PORT) {
+			/* each a chassis of its own, so that slots need no numbers */
+			add(w, "-device");
+			add(w, "pcie-root-port,id=%s,bus=pcie.0,addr=%x.0,chassis=%u",
+			    layout_bus_id(&s->devices[i].option, i).text, layout_port_slot(i),
+			    i + 1);
+		}
+		if (s->devices[i].option.unplugged)
+			continue;
+		qemu_device_json(s, i, json);
+		add(w, "-device");
+		add(w, "%s", json);
 	}
 }
 
@@ -195,7 +219,7 @@ static void make_words(struct words *w, const struct qemu *q, const struct run_o
 	for (unsigned int i = 0; i < q->argc; i++)
 		add(w, "%s", q->argv[i]);
 	add_machine(w, o);
-	add_devices(w, o, run);
+	add_devices(w, run->server);
 	if (run->monitor >= 0) {
 		add(w, "-chardev");
 		add(w, "socket,id=monitor,fd=%d", run->monitor);
@@ -226,9 +250,10 @@ static void exec_child(struct words *w, const struct run_options *o, const struc
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent) /* it died before it could take us along */
 		_exit(1);
-	keep(run->iommu_socket);
-	for (unsigned int i = 0; i < o->num_devices; i++)
-		keep(run->device_sockets[i]);
+	for (unsigned int u = 0; u < run->server->num_units; u++)
+		keep(run->server->units[u].socket);
+	for (unsigned int i = 0; i < run->server->num_devices; i++)
+		keep(run->server->devices[i].socket);
 	keep(run->dmar);
 	keep(run->monitor);
 	keep(run->console);

@@ -10,11 +10,9 @@
 #define CMD_QEMU_H
 
 #include "cmd/run_options.h"
+#include "cmd/server.h"
 
 #include <sys/types.h>
-
-enum { QEMU_IOMMU_SLOT = 0x1e, QEMU_FIRST_DEVICE_SLOT = 2 };
-#define QEMU_IOMMU_ID "nestor-iommu"
 
 #define QEMU_PROGRAM "qemu-system-x86_64"
 
@@ -26,9 +24,8 @@ struct qemu {
 
 /* What one run of it is given besides the options. Descriptors stay the caller's; -1 = none. */
 struct qemu_run {
-	bool probe;	  /* only to see where firmware puts BARs: no kernel */
-	int iommu_socket; /* O_PATH descriptors of listening sockets */
-	int device_sockets[RUN_MAX_DEVICES];
+	bool probe; /* only to see where firmware puts BARs: no kernel */
+	const struct server *server;
 	int dmar;    /* a file with the DMAR table */
 	int monitor; /* a connected socket */
 	int console; /* a pipe that gets what the guest prints */
@@ -39,6 +36,10 @@ int qemu_find(const char *wanted, struct qemu *out);
 /* The one in the cache, whatever it has. False: there is none. */
 bool qemu_from_tree(struct qemu *out);
 void qemu_fini(struct qemu *qemu);
+
+/* Device @i of @server, as JSON: for the command line, or for device_add. */
+enum { QEMU_DEVICE_JSON = 512 };
+void qemu_device_json(const struct server *server, unsigned int i, char json[QEMU_DEVICE_JSON]);
 
 /* Returns its pid and stores a pidfd, or a negative errno. */
 pid_t qemu_start(const struct qemu *qemu, const struct run_options *options,

@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* See qmp.h. Messages are JSON objects one after the other; the tokener finds their ends. */
+/*
+ * See qmp.h. Messages are JSON objects one after the other; the tokener finds their ends.
+ * A command's name is its id too, which comes back with the answer.
+ */
 #include "cmd/qmp.h"
 
 #include <errno.h>
 #include <json-c/json.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-int qmp_init(struct qmp *qmp, int fd, const char *device_id)
+int qmp_init(struct qmp *qmp, int fd, const struct qmp_ops *ops, void *opaque)
 {
-	*qmp = (struct qmp){ .fd = fd, .device_id = device_id, .tokener = json_tokener_new() };
+	*qmp = (struct qmp){
+		.fd = fd,
+		.ops = ops,
+		.opaque = opaque,
+		.tokener = json_tokener_new(),
+	};
 	return qmp->tokener ? 0 : -ENOMEM;
 }
 
@@ -26,17 +33,13 @@ void qmp_fini(struct qmp *qmp)
 }
 
 /* A command is far smaller than any socket buffer, so it goes whole or the peer is gone. */
-static int send_command(struct qmp *qmp, const char *name)
+int qmp_execute(struct qmp *qmp, const char *command, const char *arguments)
 {
-	char line[64];
-	int n = snprintf(line, sizeof(line), "{\"execute\":\"%s\"}\n", name);
+	char line[1024];
+	int n = snprintf(line, sizeof(line), "{\"execute\":\"%s\",\"id\":\"%s\"%s%s}\n", command,
+			 command, arguments ? ",\"arguments\":" : "", arguments ? arguments : "");
 
 	return send(qmp->fd, line, (size_t)n, MSG_NOSIGNAL) == n ? 0 : -EPIPE;
-}
-
-int qmp_query_pci(struct qmp *qmp)
-{
-	return qmp->ready ? send_command(qmp, "query-pci") : 0;
 }
 
 static struct json_object *get(struct json_object *object, const char *key)
@@ -48,57 +51,78 @@ static struct json_object *get(struct json_object *object, const char *key)
 	return value;
 }
 
-/* BAR0 of @device, if firmware has placed it and turned memory decoding on. */
-static bool bar_of(struct json_object *device, uint64_t *bar)
+static size_t length(struct json_object *array)
+{
+	return json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
+}
+
+/* The string at @key, or "". */
+static const char *string(struct json_object *object, const char *key)
+{
+	const char *text = json_object_get_string(get(object, key));
+
+	return text ? text : "";
+}
+
+/* BAR0 of @device, if firmware has placed it and turned memory decoding on; else 0. */
+static uint64_t bar_of(struct json_object *device)
 {
 	struct json_object *regions = get(device, "regions");
 
-	if (!json_object_is_type(regions, json_type_array))
-		return false;
-	for (size_t i = 0; i < json_object_array_length(regions); i++) {
+	for (size_t i = 0; i < length(regions); i++) {
 		struct json_object *region = json_object_array_get_idx(regions, i);
 		int64_t address = json_object_get_int64(get(region, "address"));
 
-		if (json_object_get_int(get(region, "bar")) == 0 && address > 0) {
-			*bar = (uint64_t)address;
-			return true;
-		}
+		if (json_object_get_int(get(region, "bar")) == 0 && address > 0)
+			return (uint64_t)address;
 	}
-	return false;
+	return 0;
 }
 
-/* The answer to query-pci: a list of buses, each with a list of devices. */
-static bool find_bar(struct qmp *qmp, struct json_object *buses)
+/* The devices of a bus, and of those behind its bridges. */
+static void take_functions(struct qmp *qmp, struct json_object *devices)
 {
-	for (size_t b = 0; b < json_object_array_length(buses); b++) {
-		struct json_object *devices = get(json_object_array_get_idx(buses, b), "devices");
+	for (size_t i = 0; i < length(devices); i++) {
+		struct json_object *device = json_object_array_get_idx(devices, i);
+		struct json_object *bridge = get(device, "pci_bridge");
+		const struct qmp_function function = {
+			.id = string(device, "qdev_id"),
+			.bar0 = bar_of(device),
+			.secondary = (unsigned int)json_object_get_int(
+				get(get(bridge, "bus"), "secondary")),
+		};
 
-		for (size_t d = 0; json_object_is_type(devices, json_type_array) &&
-				   d < json_object_array_length(devices);
-		     d++) {
-			struct json_object *device = json_object_array_get_idx(devices, d);
-			const char *id = json_object_get_string(get(device, "qdev_id"));
-
-			if (id && !strcmp(id, qmp->device_id))
-				return bar_of(device, &qmp->bar);
-		}
+		qmp->ops->function(qmp->opaque, &function);
+		take_functions(qmp, get(bridge, "devices"));
 	}
-	return false;
+}
+
+static int take_answer(struct qmp *qmp, struct json_object *message)
+{
+	struct json_object *answer = get(message, "return"), *error = get(message, "error");
+	const char *command = string(message, "id");
+
+	if (!strcmp(command, "qmp_capabilities")) {
+		qmp->ready = true;
+		qmp->ops->ready(qmp->opaque);
+		return 0;
+	}
+	for (size_t i = 0; i < length(answer); i++)
+		take_functions(qmp, get(json_object_array_get_idx(answer, i), "devices"));
+	qmp->ops->done(qmp->opaque, command, error ? string(error, "desc") : NULL);
+	return 0;
 }
 
 static int take_message(struct qmp *qmp, struct json_object *message)
 {
-	struct json_object *answer = get(message, "return");
-
 	if (get(message, "QMP"))
-		return send_command(qmp, "qmp_capabilities");
-	if (json_object_is_type(answer, json_type_array))
-		return find_bar(qmp, answer);
-	if (answer && !qmp->ready) {
-		qmp->ready = true;
-		return qmp_query_pci(qmp);
-	}
-	return 0; /* events */
+		return qmp_execute(qmp, "qmp_capabilities", NULL);
+	if (get(message, "return") || get(message, "error"))
+		return take_answer(qmp, message);
+	if (get(message, "event"))
+		qmp->ops->event(qmp->opaque, string(message, "event"),
+				string(get(message, "data"), "device"));
+	return 0;
 }
 
 static int take_bytes(struct qmp *qmp, const char *bytes, size_t size)

@@ -5,13 +5,30 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <stdio.h>
+#include <string.h>
+
+/* Of several units the sums: every member is a counter. */
+static void add_unit(struct nst_viommu_stats *sum, struct nst_viommu *viommu)
+{
+	enum { COUNTERS = sizeof(*sum) / sizeof(uint64_t) };
+	uint64_t one[COUNTERS], all[COUNTERS];
+	struct nst_viommu_stats stats;
+
+	nst_viommu_get_stats(viommu, &stats);
+	memcpy(one, &stats, sizeof(one));
+	memcpy(all, sum, sizeof(all));
+	for (unsigned int i = 0; i < COUNTERS; i++)
+		all[i] += one[i];
+	memcpy(sum, all, sizeof(all));
+}
 
 void report_collect(struct report *report, const struct server *server, bool guest_ok,
 		    double boot_seconds)
 {
 	*report = (struct report){ .guest_ok = guest_ok, .boot_seconds = boot_seconds };
 	nst_soft_get_stats(server->host, &report->host);
-	nst_viommu_get_stats(iommu_function_viommu(server->iommu), &report->viommu);
+	for (unsigned int u = 0; u < server->num_units; u++)
+		add_unit(&report->viommu, iommu_function_viommu(server->units[u].iommu));
 }
 
 /* What the host refused and then reported, the unit has recorded too. */

@@ -9,13 +9,16 @@
  *	5. report
  *
  * One thread and one loop over descriptors: connections, QEMU's end (pidfd), signals,
- * the monitor, the console. Devices of the software host work on threads of their own.
+ * the monitor, the console, the control socket. Devices of the software host work on threads of
+ *their own.
  */
 #include "cmd/cmd.h"
 #include "cmd/console.h"
+#include "cmd/control.h"
+#include "cmd/layout.h"
 #include "cmd/qemu.h"
-#include "cmd/qmp.h"
 #include "cmd/report.h"
+#include "cmd/topology.h"
 #include "firmware/dmar.h"
 
 #include <errno.h>
@@ -35,15 +38,23 @@
 
 enum { PROBE_TIMEOUT_S = 30, PROBE_INTERVAL_NS = 20 * 1000 * 1000, ADDRESS_WIDTH = 48 };
 
-/* What a descriptor is; values below RUN_MAX_DEVICES + 2 are the server's. */
-enum source { SOURCE_SIGNAL = 100, SOURCE_QEMU, SOURCE_MONITOR, SOURCE_CONSOLE, SOURCE_TIMER };
+/* What a descriptor is; values below server_poll_count() are the server's. */
+enum source {
+	SOURCE_SIGNAL = 100,
+	SOURCE_QEMU,
+	SOURCE_MONITOR,
+	SOURCE_CONSOLE,
+	SOURCE_TIMER,
+	SOURCE_CONTROL,
+	SOURCE_CLIENT,
+};
 
 /* Why the loop ended. */
 enum outcome {
 	OUTCOME_NONE,
 	OUTCOME_QEMU_ENDED,
 	OUTCOME_SIGNAL,
-	OUTCOME_BAR_FOUND,
+	OUTCOME_PLACED,
 	OUTCOME_TIMEOUT,
 	OUTCOME_UNSHARED,
 	OUTCOME_FAILED,
@@ -54,7 +65,10 @@ struct run {
 	struct qemu qemu;
 	struct server server;
 	struct console console;
-	struct qmp qmp;
+	struct control control;
+	struct topology topology;
+	bool probing;
+	uint64_t bars[RUN_MAX_UNITS];
 	int epoll, signals, timer, pidfd, dmar, console_pipe[2];
 	unsigned int ticks, max_ticks; /* of the timer; 0 = no limit */
 	pid_t pid;
@@ -99,8 +113,8 @@ static enum outcome take_tick(struct run *run)
 	run->ticks += (unsigned int)n;
 	if (run->max_ticks && run->ticks >= run->max_ticks)
 		return OUTCOME_TIMEOUT;
-	if (run->qmp.fd >= 0 && qmp_query_pci(&run->qmp))
-		return OUTCOME_FAILED;
+	if (run->probing)
+		topology_ask(&run->topology);
 	return OUTCOME_NONE;
 }
 
@@ -115,11 +129,27 @@ static void take_console(struct run *run)
 
 static enum outcome take_monitor(struct run *run)
 {
-	int ret = qmp_read(&run->qmp);
+	if (topology_read(&run->topology))
+		topology_fini(&run->topology); /* QEMU is ending */
+	else if (run->probing && topology_is_placed(&run->topology))
+		return OUTCOME_PLACED;
+	return OUTCOME_NONE;
+}
 
-	if (ret < 0)
-		epoll_ctl(run->epoll, EPOLL_CTL_DEL, run->qmp.fd, NULL); /* QEMU is ending */
-	return ret > 0 ? OUTCOME_BAR_FOUND : OUTCOME_NONE;
+static void take_client(struct run *run)
+{
+	int fd = control_accept(&run->control);
+
+	if (fd >= 0 && watch(run, fd, SOURCE_CLIENT))
+		complain("nobody listens to the control socket: %s", strerror(errno));
+}
+
+static void take_commands(struct run *run)
+{
+	const char *line;
+
+	while ((line = control_read(&run->control)))
+		topology_command(&run->topology, line);
 }
 
 static enum outcome take_connection(struct run *run, unsigned int i)
@@ -147,6 +177,12 @@ static enum outcome dispatch(struct run *run, uint32_t source)
 		return OUTCOME_NONE;
 	case SOURCE_TIMER:
 		return take_tick(run);
+	case SOURCE_CONTROL:
+		take_client(run);
+		return OUTCOME_NONE;
+	case SOURCE_CLIENT:
+		take_commands(run);
+		return OUTCOME_NONE;
 	default:
 		return take_connection(run, source);
 	}
@@ -162,20 +198,31 @@ static enum outcome loop(struct run *run)
 
 		if (n < 0 && errno != EINTR)
 			return OUTCOME_FAILED;
-		for (int i = 0; i < n && !outcome; i++)
+		for (int i = 0; i < n && !outcome; i++) {
 			outcome = dispatch(run, events[i].data.u32);
+			topology_step(&run->topology);
+		}
 	}
 	return outcome;
 }
 
-/* Start QEMU and watch it. */
+/* Start QEMU with a monitor, and watch both. */
 static int start(struct run *run, struct qemu_run *how)
 {
-	how->iommu_socket = run->server.iommu_socket;
-	memcpy(how->device_sockets, run->server.device_sockets, sizeof(how->device_sockets));
-	run->pid = qemu_start(&run->qemu, &run->options, how, &run->pidfd);
-	if (run->pid < 0)
-		return run->pid;
+	int ends[2], ret;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
+		return -errno;
+	how->server = &run->server;
+	how->monitor = ends[1];
+	ret = topology_init(&run->topology, &run->server, &run->control, ends[0]);
+	if (!ret)
+		ret = watch(run, ends[0], SOURCE_MONITOR);
+	if (!ret)
+		run->pid = qemu_start(&run->qemu, &run->options, how, &run->pidfd);
+	close(ends[1]);
+	if (ret || run->pid < 0)
+		return ret ? ret : run->pid;
 	return watch(run, run->pidfd, SOURCE_QEMU);
 }
 
@@ -208,55 +255,61 @@ static int bad_outcome(struct run *run, enum outcome outcome, const char *when)
 	}
 }
 
-/* -1 when qmp.bar is known, else the status to exit with. */
+/* -1 when everything is placed, else the status to exit with. */
 static int probe(struct run *run)
 {
 	struct qemu_run how = { .probe = true, .dmar = -1, .console = -1 };
 	enum outcome outcome = OUTCOME_FAILED;
-	int ends[2], ret;
+	int ret;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
-		return complain("no monitor: %s", strerror(errno)), EXIT_FAILED;
-	ret = qmp_init(&run->qmp, ends[0], QEMU_IOMMU_ID);
-	if (!ret)
-		ret = watch(run, ends[0], SOURCE_MONITOR);
-	how.monitor = ends[1];
-	if (!ret)
-		ret = start(run, &how);
-	close(ends[1]);
+	run->probing = true;
+	ret = start(run, &how);
 	if (!ret) {
 		set_timer(run, PROBE_INTERVAL_NS, 0,
 			  PROBE_TIMEOUT_S * (1000000000 / PROBE_INTERVAL_NS));
 		outcome = loop(run);
 	}
+	run->probing = false;
+	for (unsigned int u = 0; u < run->server.num_units; u++)
+		run->bars[u] = run->topology.bars[u];
 	if (run->pidfd >= 0)
 		stop(run, false);
-	close(run->qmp.fd);
-	run->qmp.fd = -1;
+	topology_fini(&run->topology);
 	if (ret)
 		return complain("cannot start QEMU: %s", strerror(-ret)), EXIT_FAILED;
-	return outcome == OUTCOME_BAR_FOUND ? -1 : bad_outcome(run, outcome, "in its dry run");
+	return outcome == OUTCOME_PLACED ? -1 : bad_outcome(run, outcome, "in its dry run");
+}
+
+/* The devices of unit @u. */
+static size_t make_scopes(const struct server *s, unsigned int u, struct dmar_scope *scopes)
+{
+	size_t count = 0;
+
+	for (unsigned int i = 0; i < s->num_devices; i++)
+		if (s->devices[i].option.unit == u)
+			scopes[count++] = layout_scope(&s->devices[i].option, i);
+	return count;
 }
 
 static int make_dmar(struct run *run)
 {
-	struct dmar_scope scopes[RUN_MAX_DEVICES];
-	struct dmar_unit unit = {
-		.base = run->qmp.bar,
-		.scopes = scopes,
-		.num_scopes = run->options.num_devices,
-	};
+	struct dmar_scope scopes[RUN_MAX_UNITS][RUN_MAX_DEVICES];
+	struct dmar_unit units[RUN_MAX_UNITS];
 	struct dmar_params params = {
 		.address_width = ADDRESS_WIDTH,
-		.units = &unit,
-		.num_units = 1,
+		.units = units,
+		.num_units = run->server.num_units,
 	};
 	void *table;
 	size_t size;
 	int ret;
 
-	for (unsigned int i = 0; i < run->options.num_devices; i++)
-		scopes[i] = (struct dmar_scope){ .device = (uint8_t)(QEMU_FIRST_DEVICE_SLOT + i) };
+	for (unsigned int u = 0; u < run->server.num_units; u++)
+		units[u] = (struct dmar_unit){
+			.base = run->bars[u],
+			.scopes = scopes[u],
+			.num_scopes = make_scopes(&run->server, u, scopes[u]),
+		};
 	ret = dmar_build(&params, &table, &size);
 	if (ret)
 		return ret;
@@ -269,7 +322,7 @@ static int make_dmar(struct run *run)
 
 static int boot(struct run *run)
 {
-	struct qemu_run how = { .dmar = run->dmar, .monitor = -1, .console = run->console_pipe[1] };
+	struct qemu_run how = { .dmar = run->dmar, .console = run->console_pipe[1] };
 	enum outcome outcome = OUTCOME_FAILED;
 	struct termios terminal;
 	bool has_terminal = !run->options.quiet && !tcgetattr(0, &terminal);
@@ -281,6 +334,7 @@ static int boot(struct run *run)
 	set_timer(run, 0, run->options.timeout_s ? 1 : 0, run->options.timeout_s);
 	outcome = loop(run);
 	status = stop(run, outcome != OUTCOME_QEMU_ENDED && has_terminal);
+	topology_fini(&run->topology);
 	take_console(run);
 	if (has_terminal)
 		tcsetattr(0, TCSANOW, &terminal);
@@ -330,7 +384,7 @@ static int guest(struct run *run)
 	status = probe(run);
 	if (status >= 0)
 		return status;
-	progress("registers at 0x%llx; booting Linux", (unsigned long long)run->qmp.bar);
+	progress("registers at 0x%llx; booting Linux", (unsigned long long)run->bars[0]);
 	ret = make_dmar(run);
 	if (ret)
 		return complain("cannot make the DMAR table: %s", strerror(-ret)), EXIT_FAILED;
@@ -373,6 +427,19 @@ static int watch_server(struct run *run)
 	return -1;
 }
 
+static int watch_control(struct run *run)
+{
+	int ret = control_init(&run->control, run->options.control);
+
+	if (ret) {
+		complain("no control socket at %s: %s", run->options.control, strerror(-ret));
+		return EXIT_USAGE;
+	}
+	if (run->options.control && watch(run, run->control.listener, SOURCE_CONTROL))
+		return complain("cannot begin: %s", strerror(errno)), EXIT_FAILED;
+	return -1;
+}
+
 static int run_with_server(struct run *run)
 {
 	const struct nst_log *log = cmd_log(run->options.verbose ? NST_LOG_DEBUG : NST_LOG_WARN);
@@ -381,7 +448,10 @@ static int run_with_server(struct run *run)
 	if (status < 0)
 		status = watch_server(run);
 	if (status < 0)
+		status = watch_control(run);
+	if (status < 0)
 		status = guest(run);
+	control_fini(&run->control);
 	server_fini(&run->server);
 	return status;
 }
@@ -395,7 +465,8 @@ int cmd_run(int argc, char **argv)
 		.pidfd = -1,
 		.dmar = -1,
 		.console_pipe = { -1, -1 },
-		.qmp.fd = -1,
+		.control = { .listener = -1, .client = -1 },
+		.topology.qmp.fd = -1,
 	};
 	int status = run_options_parse(argc, argv, &run.options);
 
@@ -407,7 +478,6 @@ int cmd_run(int argc, char **argv)
 		console_init(&run.console, run.options.quiet);
 		status = run_with_server(&run);
 	}
-	qmp_fini(&run.qmp);
 	qemu_fini(&run.qemu);
 	run_options_fini(&run.options);
 	return status;

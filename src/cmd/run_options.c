@@ -31,7 +31,10 @@ static const char help[] =
 	"                      dmatest[,queues=N][,pasid-bits=N][,ats=off][,pri=off]\n"
 	"                      testdev\n"
 	"                    and, of a device with PASIDs, vpasid-offset=N: where in its\n"
-	"                    configuration space the guest sees that capability (0xff8)\n"
+	"                    configuration space the guest sees that capability (0xff8);\n"
+	"                    at=PLACE: slot (on the root bus, the default) or port (on a PCIe\n"
+	"                    root port: it can be unplugged); plugged=off: the port is empty\n"
+	"                    until \"plug N\"; unit=N: the IOMMU it is behind (0)\n"
 	"                    (default: an NVMe disk of 64 MiB in memory)\n"
 	"  --kernel FILE     bzImage (default: the one scripts/setup fetched)\n"
 	"  --initrd FILE     (default: the one scripts/setup made)\n"
@@ -39,7 +42,7 @@ static const char help[] =
 	"                      " DEFAULT_APPEND "\n"
 	"  --job NAME        run a job of the default initrd instead of a shell, and exit with 0\n"
 	"                    only if the guest says its success word: demo, io, verify,\n"
-	"                    replug, reboot, powercut, faults (with --device\n"
+	"                    replug, reboot, powercut, disks, hotplug, faults (with --device\n"
 	"                    nvme,file=IMAGE --device dmatest), pasid, sva (which wants\n"
 	"                    --device dmatest,queues=64 --append no5lvl)\n"
 	"  --report FILE     write what happened as JSON\n"
@@ -52,7 +55,9 @@ static const char help[] =
 	"  --accel NAME      QEMU accelerator: tcg (default) or kvm\n"
 	"  --qemu FILE       the QEMU to use (default: qemu-system-x86_64 on PATH if it is new\n"
 	"                    enough, else the one scripts/setup fetched)\n"
-	"  --viommu vtd      the kind of IOMMU (the only one so far)\n"
+	"  --viommu vtd      an IOMMU, of that kind (the only one so far); again for more\n"
+	"  --control PATH    a socket that takes commands in lines: \"unplug N\" and \"plug N\",\n"
+	"                    of the Nth --device, counted from 0; \"ok\" when it is done\n"
 	"  --host soft       the host that translates (the only one so far)\n"
 	"  --strict-abi      a host that has only what Linux 7.2 has: it reports no faults of DMA\n"
 	"                    that the guest's tables refuse (docs/vtd-veventq.md)\n"
@@ -81,6 +86,7 @@ enum {
 	OPT_ACCEL,
 	OPT_QEMU,
 	OPT_VIOMMU,
+	OPT_CONTROL,
 	OPT_HOST,
 	OPT_STRICT_ABI,
 	OPT_NO_CHECK,
@@ -104,6 +110,7 @@ static const struct option longopts[] = {
 	{ "accel", required_argument, NULL, OPT_ACCEL },
 	{ "qemu", required_argument, NULL, OPT_QEMU },
 	{ "viommu", required_argument, NULL, OPT_VIOMMU },
+	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "host", required_argument, NULL, OPT_HOST },
 	{ "strict-abi", no_argument, NULL, OPT_STRICT_ABI },
 	{ "no-check", no_argument, NULL, OPT_NO_CHECK },
@@ -199,7 +206,12 @@ static int take_option(int opt, struct run_options *o, const char **append)
 		o->qemu = optarg;
 		return -1;
 	case OPT_VIOMMU:
+		if (o->num_units++ == RUN_MAX_UNITS)
+			return refuse("too many IOMMUs: \"%s\" is the 5th", optarg);
 		return only("--viommu", optarg, "vtd");
+	case OPT_CONTROL:
+		o->control = optarg;
+		return -1;
 	case OPT_HOST:
 		return only("--host", optarg, "soft");
 	case OPT_STRICT_ABI:
@@ -269,6 +281,7 @@ int run_options_parse(int argc, char **argv, struct run_options *o)
 		return refuse("\"%s\" is no option; arguments for QEMU go after \"--\"",
 			      argv[optind]);
 	o->extra = argv + optind;
+	o->num_units += !o->num_units;
 	status = settle_file(&o->kernel, "kernel-x86_64/vmlinuz", "guest kernel", "--kernel");
 	if (status < 0)
 		status = settle_file(&o->initrd, "initramfs-x86_64.cpio.gz", "guest initramfs",

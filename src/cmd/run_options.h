@@ -7,11 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RUN_MAX_DEVICES = 16 };
+enum { RUN_MAX_DEVICES = 16, RUN_MAX_UNITS = 4 };
 
 struct run_options {
 	const char *devices[RUN_MAX_DEVICES]; /* "nvme,file=disk.img" */
 	unsigned int num_devices;
+	unsigned int num_units; /* IOMMUs of the guest */
+	const char *control;	/* where to take commands, or NULL */
 	char *kernel, *initrd;
 	char *append;	    /* the whole kernel command line */
 	const char *job;    /* in the guest; NULL = a shell */

@@ -3,7 +3,7 @@
 #include "cmd/server.h"
 
 #include "cmd/cmd.h"
-#include "cmd/qemu.h"
+#include "cmd/layout.h"
 
 #include <nestor/trace_host.h>
 
@@ -42,105 +42,224 @@ static int unname_socket(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-static int make_iommu(struct server *s, const char *dir, const struct nst_log *log)
+static int make_unit(struct server *s, unsigned int u, const char *dir)
 {
+	struct server_unit *unit = &s->units[u];
 	char path[108];
 	int ret;
 
-	snprintf(path, sizeof(path), "%s/iommu", dir);
+	snprintf(path, sizeof(path), "%s/iommu%u", dir, u);
 	ret = iommu_function_create_vtd(&(struct iommu_function_config){ .vm = s->vm,
+									 .memory_mapped = u > 0,
 									 .socket_path = path,
-									 .log = log,
+									 .log = s->log,
 									 .unshared = found_unshared,
 									 .opaque = s },
-					&s->iommu);
+					&unit->iommu);
 	if (ret)
 		return fail("cannot serve the IOMMU", ret);
-	s->iommu_socket = unname_socket(path);
-	return s->iommu_socket < 0 ? fail("cannot serve the IOMMU", s->iommu_socket) : -1;
+	s->num_units++;
+	unit->socket = unname_socket(path);
+	return unit->socket < 0 ? fail("cannot serve the IOMMU", unit->socket) : -1;
 }
 
-/*
- * The one option of a device that is not the device's own: cut out of @description, a
- * copy of what the user gave. -1, or the status to exit with.
- */
-static int take_vpasid_offset(char *description, uint16_t *offset)
-{
-	static const char key[] = ",vpasid-offset=";
-	char *option = strstr(description, key), *end;
-	unsigned long value;
+/* --- devices ------------------------------------------------------------------------------ */
 
-	if (!option)
-		return -1;
-	value = strtoul(option + sizeof(key) - 1, &end, 0);
-	if (end == option + sizeof(key) - 1 || (*end && *end != ',') || !value ||
-	    value > UINT16_MAX) {
-		complain("--device: vpasid-offset takes an offset such as 0xff8, not \"%s\"",
-			 option + sizeof(key) - 1);
-		return EXIT_USAGE;
-	}
-	*offset = (uint16_t)value;
-	memmove(option, end, strlen(end) + 1);
-	return -1;
+static struct nst_viommu *viommu_of(const struct server_device *d)
+{
+	return iommu_function_viommu(d->server->units[d->option.unit].iommu);
 }
 
-static int add_device(struct server *s, const char *wanted, struct nst_device_config *config,
-		      char *cdev, size_t size)
+static int open_device(struct server_device *d)
 {
-	char *description = strdup(wanted), *why = NULL;
-	int status = description ? take_vpasid_offset(description, &config->vpasid_offset)
-				 : fail("cannot add a device", -ENOMEM);
-	int ret = status < 0 ? nst_soft_add_device(s->host, description, cdev, size, &why) : 0;
+	const struct nst_device_config config = {
+		.path = d->cdev,
+		.hide_msix = true,
+		.vpasid_offset = d->option.vpasid_offset,
+	};
 
+	return nst_device_open(d->server->vm, &config, &d->dev);
+}
+
+static int attach_device(struct server_device *d)
+{
+	return nst_viommu_attach(viommu_of(d), d->rid, d->dev);
+}
+
+static void close_device(struct server_device *d)
+{
+	struct nst_device *dev = d->dev;
+
+	if (!dev)
+		return;
+	if (d->function)
+		device_function_set_device(d->function, NULL);
+	d->dev = NULL;
+	nst_viommu_detach_device(viommu_of(d), dev);
+	nst_device_close(dev);
+}
+
+int server_plug(struct server *s, unsigned int i)
+{
+	struct server_device *d = &s->devices[i];
+	int ret = d->dev ? 0 : open_device(d);
+
+	if (ret || device_function_device(d->function))
+		return ret;
+	ret = attach_device(d);
 	if (ret) {
-		complain("--device %s: %s", wanted, why ? why : strerror(-ret));
-		status = EXIT_USAGE;
+		close_device(d);
+		return ret;
 	}
+	device_function_set_device(d->function, d->dev);
+	return 0;
+}
+
+void server_unplug(struct server *s, unsigned int i)
+{
+	if (s->devices[i].option.place == PLACE_PORT && !s->devices[i].connected)
+		close_device(&s->devices[i]);
+}
+
+static void connected(void *opaque)
+{
+	struct server_device *d = opaque;
+	int ret = server_plug(d->server, (unsigned int)(d - d->server->devices));
+
+	d->connected = true;
+	if (ret)
+		complain("%s cannot be plugged in: %s", d->option.description, strerror(-ret));
+}
+
+static void identified(void *opaque)
+{
+	struct server_device *d = opaque;
+
+	if (d->option.place != PLACE_SLOT)
+		d->server->buses_asked = true;
+}
+
+static void disconnected(void *opaque)
+{
+	struct server_device *d = opaque;
+
+	d->connected = false;
+	server_unplug(d->server, (unsigned int)(d - d->server->devices));
+}
+
+static int serve_device(struct server_device *d, const char *dir)
+{
+	struct server *s = d->server;
+	char path[108];
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/device%u", dir, (unsigned int)(d - s->devices));
+	ret = device_function_create(&(struct device_function_config){ .dev = d->dev,
+								       .socket_path = path,
+								       .log = s->log,
+								       .connected = connected,
+								       .identified = identified,
+								       .disconnected = disconnected,
+								       .opaque = d },
+				     &d->function);
+	if (ret)
+		return fail("cannot serve the device", ret);
+	d->socket = unname_socket(path);
+	return d->socket < 0 ? fail("cannot serve the device", d->socket) : -1;
+}
+
+static int add_device(struct server_device *d, const char *wanted)
+{
+	char *why = NULL;
+	int ret = nst_soft_add_device(d->server->host, d->option.description, d->cdev,
+				      sizeof(d->cdev), &why);
+
+	if (ret)
+		complain("--device %s: %s", wanted, why ? why : strerror(-ret));
 	free(why);
-	free(description);
+	return ret ? EXIT_USAGE : -1;
+}
+
+static int make_device(struct server *s, const char *wanted, const char *dir)
+{
+	unsigned int i = s->num_devices;
+	struct server_device *d = &s->devices[i];
+	int ret, status;
+
+	d->server = s;
+	status = device_option_parse(wanted, s->num_units, &d->option);
+	s->num_devices++;
+	if (status < 0)
+		status = add_device(d, wanted);
+	if (status >= 0)
+		return status;
+	d->rid = d->next_rid = layout_rid(&d->option, i, 0);
+	ret = open_device(d);
+	if (ret)
+		return fail(d->cdev, ret);
+	if (!d->option.unplugged)
+		ret = attach_device(d);
+	if (ret)
+		return fail("cannot put the device behind the IOMMU", ret);
+	status = serve_device(d, dir);
+	if (status < 0 && d->option.unplugged) { /* it was there to be described */
+		device_function_set_device(d->function, NULL);
+		close_device(d);
+	}
 	return status;
 }
 
-static int make_device(struct server *s, const char *description, const char *dir,
-		       const struct nst_log *log)
-{
-	unsigned int i = s->num_devices;
-	nst_rid rid = (nst_rid)((QEMU_FIRST_DEVICE_SLOT + i) << 3);
-	char cdev[64], path[108];
-	struct nst_device_config config = { .path = cdev, .hide_msix = true };
-	int ret, status;
+/* --- numbers of buses --------------------------------------------------------------------- */
 
-	status = add_device(s, description, &config, cdev, sizeof(cdev));
-	if (status >= 0)
-		return status;
-	ret = nst_device_open(s->vm, &config, &s->devices[i]);
-	if (ret)
-		return fail(cdev, ret);
-	s->num_devices++;
-	ret = nst_viommu_attach(iommu_function_viommu(s->iommu), rid, s->devices[i]);
-	if (ret)
-		return fail("cannot put the device behind the IOMMU", ret);
-	snprintf(path, sizeof(path), "%s/device%u", dir, i);
-	ret = device_function_create(s->devices[i], path, log, &s->functions[i]);
-	if (ret)
-		return fail("cannot serve the device", ret);
-	s->device_sockets[i] = unname_socket(path);
-	return s->device_sockets[i] < 0 ? fail("cannot serve the device", s->device_sockets[i])
-					: -1;
+bool server_has_bus(const struct server *s, unsigned int i)
+{
+	return s->devices[i].option.place != PLACE_SLOT;
 }
 
-/* Without any --device, the guest gets a disk that lasts as long as it does. */
-static int default_device(struct server *s, struct run_options *o)
+void server_take_bus(struct server *s, unsigned int i, unsigned int number)
 {
+	s->devices[i].next_rid = layout_rid(&s->devices[i].option, i, (uint8_t)number);
+}
+
+/* Those of each unit at once: they may have swapped. */
+void server_renumber(struct server *s)
+{
+	for (unsigned int u = 0; u < s->num_units; u++) {
+		struct nst_rid_move moves[RUN_MAX_DEVICES];
+		size_t count = 0;
+
+		for (unsigned int i = 0; i < s->num_devices; i++) {
+			struct server_device *d = &s->devices[i];
+
+			if (d->option.unit != u || d->rid == d->next_rid)
+				continue;
+			d->rid = d->next_rid;
+			if (d->dev)
+				moves[count++] = (struct nst_rid_move){ d->dev, d->rid };
+		}
+		if (count &&
+		    nst_viommu_renumber(iommu_function_viommu(s->units[u].iommu), moves, count))
+			complain("a device could not follow the number of its bus");
+	}
+}
+
+/* --- all of it ---------------------------------------------------------------------------- */
+
+/* Without any --device, the guest gets a disk that lasts as long as it does. */
+static int make_devices(struct server *s, const struct run_options *o, const char *dir)
+{
+	char scratch[64];
+	int status = -1;
+
+	for (unsigned int i = 0; status < 0 && i < o->num_devices; i++)
+		status = make_device(s, o->devices[i], dir);
 	if (o->num_devices)
-		return -1;
+		return status;
 	s->scratch_disk = memfd_create("nestor-scratch-disk", MFD_CLOEXEC);
 	if (s->scratch_disk < 0 || ftruncate(s->scratch_disk, SCRATCH_BYTES))
 		return fail("no memory for a scratch disk", -errno);
-	snprintf(s->scratch_description, sizeof(s->scratch_description),
-		 "nvme,file=/proc/self/fd/%d", s->scratch_disk);
-	o->devices[o->num_devices++] = s->scratch_description;
-	return -1;
+	snprintf(scratch, sizeof(scratch), "nvme,file=/proc/self/fd/%d", s->scratch_disk);
+	return make_device(s, scratch, dir);
 }
 
 static int make_host(struct server *s, const struct run_options *o, const struct nst_log *log)
@@ -165,36 +284,34 @@ static int make_host(struct server *s, const struct run_options *o, const struct
 	return ret ? fail("cannot make the software host", ret) : -1;
 }
 
-static int make_all(struct server *s, struct run_options *o, const struct nst_log *log,
-		    const char *dir)
+static int make_all(struct server *s, const struct run_options *o, const char *dir)
 {
 	int ret, status;
 
 	status = trace_file_open(o->trace, &s->trace);
 	if (status < 0)
-		status = make_host(s, o, log);
+		status = make_host(s, o, s->log);
 	if (status >= 0)
 		return status;
-	ret = nst_vm_create(s->front, log, &s->vm);
+	ret = nst_vm_create(s->front, s->log, &s->vm);
 	if (ret)
 		return fail("cannot make a VM on the software host", ret);
-	status = default_device(s, o);
-	if (status < 0)
-		status = make_iommu(s, dir, log);
-	for (unsigned int i = 0; status < 0 && i < o->num_devices; i++)
-		status = make_device(s, o->devices[i], dir, log);
-	return status;
+	for (unsigned int u = 0; status < 0 && u < o->num_units; u++)
+		status = make_unit(s, u, dir);
+	return status < 0 ? make_devices(s, o, dir) : status;
 }
 
-int server_init(struct server *s, struct run_options *o, const struct nst_log *log)
+int server_init(struct server *s, const struct run_options *o, const struct nst_log *log)
 {
 	const char *tmp = getenv("TMPDIR");
 	char dir[80];
 	int status;
 
-	*s = (struct server){ .iommu_socket = -1, .scratch_disk = -1, .trace.fd = -1 };
+	*s = (struct server){ .log = log, .scratch_disk = -1, .trace.fd = -1 };
 	for (unsigned int i = 0; i < RUN_MAX_DEVICES; i++)
-		s->device_sockets[i] = -1;
+		s->devices[i].socket = -1;
+	for (unsigned int u = 0; u < RUN_MAX_UNITS; u++)
+		s->units[u].socket = -1;
 	if (!tmp || !*tmp || strlen(tmp) > sizeof(dir) - sizeof("/nestor-XXXXXX"))
 		tmp = "/tmp";
 	snprintf(dir, sizeof(dir), "%s/nestor-XXXXXX", tmp);
@@ -202,7 +319,7 @@ int server_init(struct server *s, struct run_options *o, const struct nst_log *l
 		complain("cannot make a directory in %s: %s", tmp, strerror(errno));
 		return EXIT_FAILED;
 	}
-	status = make_all(s, o, log, dir);
+	status = make_all(s, o, dir);
 	rmdir(dir);
 	return status;
 }
@@ -215,48 +332,54 @@ static void close_fd(int fd)
 
 void server_fini(struct server *s)
 {
-	close_fd(s->iommu_socket);
-	for (unsigned int i = 0; i < RUN_MAX_DEVICES; i++) {
-		close_fd(s->device_sockets[i]);
-		device_function_destroy(s->functions[i]);
+	for (unsigned int i = 0; i < s->num_devices; i++) {
+		close_fd(s->devices[i].socket);
+		device_function_destroy(s->devices[i].function);
+		s->devices[i].function = NULL;
 	}
-	iommu_function_destroy(s->iommu);
-	for (unsigned int i = 0; i < s->num_devices; i++)
-		nst_device_close(s->devices[i]);
+	for (unsigned int u = 0; u < s->num_units; u++) {
+		close_fd(s->units[u].socket);
+		iommu_function_destroy(s->units[u].iommu);
+	}
+	for (unsigned int i = 0; i < s->num_devices; i++) {
+		nst_device_close(s->devices[i].dev);
+		device_option_fini(&s->devices[i].option);
+	}
 	nst_vm_destroy(s->vm);
 	nst_host_destroy(s->front);
 	trace_file_close(&s->trace);
 	close_fd(s->scratch_disk);
 }
 
+/* Connections of the IOMMUs, connections of the devices, what the IOMMUs themselves have to do. */
 unsigned int server_poll_count(const struct server *s)
 {
-	return s->num_devices + 2;
+	return 2 * s->num_units + s->num_devices;
 }
 
-/* The first is the IOMMU's connection, the last what the IOMMU itself has to do. */
-static bool is_iommu_work(const struct server *s, unsigned int i)
+static struct nst_viommu *work_of(const struct server *s, unsigned int i)
 {
-	return i == s->num_devices + 1;
+	i -= s->num_units + s->num_devices;
+	return iommu_function_viommu(s->units[i].iommu);
 }
 
-static struct nst_vfu *vfu(const struct server *s, unsigned int i)
+static struct nst_vfu *vfu_of(const struct server *s, unsigned int i)
 {
-	return i ? device_function_vfu(s->functions[i - 1]) : iommu_function_vfu(s->iommu);
+	return i < s->num_units ? iommu_function_vfu(s->units[i].iommu)
+				: device_function_vfu(s->devices[i - s->num_units].function);
 }
 
 int server_poll_fd(const struct server *s, unsigned int i)
 {
-	if (is_iommu_work(s, i))
-		return nst_viommu_fd(iommu_function_viommu(s->iommu));
-	return nst_vfu_fd(vfu(s, i));
+	if (i >= s->num_units + s->num_devices)
+		return nst_viommu_fd(work_of(s, i));
+	return nst_vfu_fd(vfu_of(s, i));
 }
 
 int server_process(struct server *s, unsigned int i)
 {
-	if (is_iommu_work(s, i)) {
-		nst_viommu_process(iommu_function_viommu(s->iommu));
-		return 0;
-	}
-	return nst_vfu_process(vfu(s, i));
+	if (i < s->num_units + s->num_devices)
+		return nst_vfu_process(vfu_of(s, i));
+	nst_viommu_process(work_of(s, i));
+	return 0;
 }

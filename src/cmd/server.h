@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Our side of a run: the software host with its devices, the VM on it, the vIOMMU they
+ * Our side of a run: the software host with its devices, the VM on it, the vIOMMUs they
  * are behind, and the vfio-user functions that QEMU connects to.
+ *
+ * A device on a port is open, and behind its vIOMMU, as long as QEMU is connected to it, or
+ * is about to be: an unplugged one leaves nothing behind. Others are there from the
+ * beginning to the end.
+ *
+ * Requests of a device on a port carry the number of the bus there, which the guest gives;
+ * server_take_bus() is told, and server_renumber() moves the devices.
  */
 #ifndef CMD_SERVER_H
 #define CMD_SERVER_H
 
+#include "cmd/device_option.h"
 #include "cmd/run_options.h"
 #include "cmd/trace_file.h"
 #include "frontend/device_function.h"
@@ -13,25 +21,54 @@
 
 #include <nestor/soft_host.h>
 
+struct server_device {
+	struct server *server;
+	struct device_option option;
+	char cdev[64];
+	nst_rid rid, next_rid;	/* next_rid: from server_renumber() on */
+	struct nst_device *dev; /* NULL: not there at present */
+	struct device_function *function;
+	bool connected;
+	int socket; /* for QEMU to connect through: an O_PATH descriptor of the listening one */
+};
+
+struct server_unit {
+	struct iommu_function *iommu;
+	int socket;
+};
+
 struct server {
 	struct nst_host *host;	/* the software host */
 	struct nst_host *front; /* what the VM is on: the host, or a trace of it */
 	struct trace_file trace;
 	struct nst_vm *vm;
-	struct iommu_function *iommu;
-	struct nst_device *devices[RUN_MAX_DEVICES];
-	struct device_function *functions[RUN_MAX_DEVICES];
+	const struct nst_log *log;
+	struct server_unit units[RUN_MAX_UNITS];
+	unsigned int num_units;
+	struct server_device devices[RUN_MAX_DEVICES];
 	unsigned int num_devices;
-	/* for QEMU to connect through: O_PATH descriptors of the listening sockets */
-	int iommu_socket, device_sockets[RUN_MAX_DEVICES];
 	int scratch_disk; /* behind the default device */
-	char scratch_description[64];
-	bool unshared; /* guest memory turned out to be private */
+	bool unshared;	  /* guest memory turned out to be private */
+	bool buses_asked; /* the guest looks at a bus whose number it may have changed */
 };
 
 /* -1, or the status to exit with, the user having been told. */
-int server_init(struct server *server, struct run_options *options, const struct nst_log *log);
+int server_init(struct server *server, const struct run_options *options,
+		const struct nst_log *log);
 void server_fini(struct server *server);
+
+/* Is the number of device @i's bus the guest's to give? */
+bool server_has_bus(const struct server *server, unsigned int i);
+/* The guest gave that bus @number. It counts from server_renumber() on. */
+void server_take_bus(struct server *server, unsigned int i, unsigned int number);
+void server_renumber(struct server *server);
+
+/*
+ * Put device @i behind its vIOMMU, if it is not there, for QEMU to connect to it; and take it
+ * away again if QEMU has not. Errors: nst_device_open()'s, nst_viommu_attach()'s.
+ */
+int server_plug(struct server *server, unsigned int i);
+void server_unplug(struct server *server, unsigned int i);
 
 /* All descriptors to poll: server_poll_fd(i) for i below server_poll_count(). */
 unsigned int server_poll_count(const struct server *server);

@@ -7,19 +7,34 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <string.h>
 
 struct device_function {
-	struct nst_device *dev;
+	struct nst_device *dev; /* NULL: not there at present */
 	struct nst_vfu *vfu;
 	const struct nst_log *log;
+	void (*on_connected)(void *opaque);
+	void (*on_identified)(void *opaque);
+	void (*on_disconnected)(void *opaque);
+	void *opaque;
 };
+
+static void call_back(const struct device_function *f, void (*callback)(void *opaque))
+{
+	if (callback)
+		callback(f->opaque);
+}
 
 static int region_read(void *opaque, unsigned int region, uint64_t offset, void *buf, size_t size)
 {
 	struct device_function *f = opaque;
 
+	if (!f->dev)
+		return -ENODEV;
+	if (region == VFIO_PCI_CONFIG_REGION_INDEX && offset == PCI_VENDOR_ID)
+		call_back(f, f->on_identified);
 	return nst_device_read(f->dev, region, offset, buf, size);
 }
 
@@ -28,13 +43,15 @@ static int region_write(void *opaque, unsigned int region, uint64_t offset, cons
 {
 	struct device_function *f = opaque;
 
-	return nst_device_write(f->dev, region, offset, buf, size);
+	return f->dev ? nst_device_write(f->dev, region, offset, buf, size) : -ENODEV;
 }
 
 static int set_irqs(void *opaque, const struct nst_vfu_irqs *irqs)
 {
 	struct device_function *f = opaque;
 
+	if (!f->dev)
+		return -ENODEV;
 	return nst_device_set_irqs(f->dev, irqs->index, irqs->flags, irqs->start, irqs->count,
 				   irqs->eventfds, irqs->data);
 }
@@ -43,17 +60,20 @@ static int reset(void *opaque)
 {
 	struct device_function *f = opaque;
 
-	return nst_device_reset(f->dev);
+	return f->dev ? nst_device_reset(f->dev) : -ENODEV;
 }
 
-/* The VMM is gone: no interrupt, no DMA into memory that is no longer the guest's. */
-static void disconnected(void *opaque, int err)
+static void connected(void *opaque)
 {
 	struct device_function *f = opaque;
+
+	call_back(f, f->on_connected);
+}
+
+static void silence(struct device_function *f)
+{
 	int ret;
 
-	if (err)
-		log_warn(f->log, "the VMM's connection to a device broke: %s", strerror(-err));
 	for (unsigned int index = 0; index < VFIO_PCI_NUM_IRQS; index++) {
 		if (!nst_device_irq_count(f->dev, index))
 			continue;
@@ -68,33 +88,53 @@ static void disconnected(void *opaque, int err)
 		log_warn(f->log, "the device cannot be reset: %s", strerror(-ret));
 }
 
+/* The VMM is gone: no interrupt, no DMA into memory that is no longer the guest's. */
+static void disconnected(void *opaque, int err)
+{
+	struct device_function *f = opaque;
+
+	if (err)
+		log_warn(f->log, "the VMM's connection to a device broke: %s", strerror(-err));
+	if (f->dev)
+		silence(f);
+	call_back(f, f->on_disconnected);
+}
+
 static const struct nst_vfu_ops vfu_ops = {
 	.region_read = region_read,
 	.region_write = region_write,
 	.set_irqs = set_irqs,
 	.reset = reset,
+	.connected = connected,
 	.disconnected = disconnected,
 };
 
-int device_function_create(struct nst_device *dev, const char *socket_path,
-			   const struct nst_log *log, struct device_function **out)
+int device_function_create(const struct device_function_config *config,
+			   struct device_function **out)
 {
 	struct device_function *f = alloc_object(struct device_function);
-	struct nst_vfu_config config = {
-		.socket_path = socket_path,
+	struct nst_vfu_config served = {
+		.socket_path = config->socket_path,
 		.ops = &vfu_ops,
 		.opaque = f,
-		.log = log,
+		.log = config->log,
 	};
 	int ret;
 
 	if (!f)
 		return -ENOMEM;
-	*f = (struct device_function){ .dev = dev, .log = log };
+	*f = (struct device_function){
+		.dev = config->dev,
+		.log = config->log,
+		.on_connected = config->connected,
+		.on_identified = config->identified,
+		.on_disconnected = config->disconnected,
+		.opaque = config->opaque,
+	};
 	for (unsigned int i = 0; i < NST_VFU_NUM_REGIONS; i++) {
-		struct nst_device_region region = nst_device_region(dev, i);
+		struct nst_device_region region = nst_device_region(f->dev, i);
 
-		config.regions[i] = (struct nst_vfu_region){
+		served.regions[i] = (struct nst_vfu_region){
 			.size = region.size,
 			.fd = -1,
 			.flags = region.flags &
@@ -102,8 +142,8 @@ int device_function_create(struct nst_device *dev, const char *socket_path,
 		};
 	}
 	for (unsigned int i = 0; i < NST_VFU_NUM_IRQS; i++)
-		config.irq_counts[i] = nst_device_irq_count(dev, i);
-	ret = nst_vfu_create(&config, &f->vfu);
+		served.irq_counts[i] = nst_device_irq_count(f->dev, i);
+	ret = nst_vfu_create(&served, &f->vfu);
 	if (ret) {
 		free(f);
 		return ret;
@@ -118,6 +158,16 @@ void device_function_destroy(struct device_function *f)
 		return;
 	nst_vfu_destroy(f->vfu);
 	free(f);
+}
+
+void device_function_set_device(struct device_function *f, struct nst_device *dev)
+{
+	f->dev = dev;
+}
+
+struct nst_device *device_function_device(const struct device_function *f)
+{
+	return f->dev;
 }
 
 struct nst_vfu *device_function_vfu(struct device_function *f)

@@ -11,10 +11,29 @@
 
 struct device_function;
 
-/* @dev stays the caller's. Errors: as nst_vfu_create(). */
-NST_MUST_CHECK int device_function_create(struct nst_device *dev, const char *socket_path,
-					  const struct nst_log *log, struct device_function **out);
+/*
+ * Callbacks are made from within nst_vfu_process(), and may be NULL.
+ * @dev: whose regions and interrupts it has; stays the caller's.
+ * @identified: the VMM read the vendor id, as one does who looks what is on a bus.
+ * @disconnected: the VMM has let go of the device, which has been reset.
+ */
+struct device_function_config {
+	struct nst_device *dev;
+	const char *socket_path;
+	const struct nst_log *log;
+	void (*connected)(void *opaque);
+	void (*identified)(void *opaque);
+	void (*disconnected)(void *opaque);
+	void *opaque;
+};
+
+/* Errors: as nst_vfu_create(). */
+NST_MUST_CHECK int device_function_create(const struct device_function_config *config,
+					  struct device_function **out);
 void device_function_destroy(struct device_function *f);
+/* The same device opened anew, or NULL: there is none, and accesses fail. */
+void device_function_set_device(struct device_function *f, struct nst_device *dev);
+struct nst_device *device_function_device(const struct device_function *f);
 struct nst_vfu *device_function_vfu(struct device_function *f);
 
 #endif

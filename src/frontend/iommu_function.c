@@ -23,14 +23,25 @@
 enum { FUNCTION_VENDOR = 0x1eaf, FUNCTION_DEVICE_VTD = 0x0001 };
 #define FUNCTION_CLASS 0x060000
 
+/* A guest waits for one command before it gives the next: who fills this does not. */
+enum { HELD_MAX = 16 };
+
 struct iommu_function {
 	struct nst_vm *vm;
+	bool memory_mapped; /* by another function */
 	struct nst_viommu *viommu;
 	struct nst_vfu *vfu;
 	const struct nst_log *log;
 	iommu_function_unshared_fn *unshared;
 	void *opaque;
 	struct pci_config config;
+	/* register writes that wait, in their order */
+	bool holding;
+	struct {
+		uint64_t offset, value;
+		unsigned int size;
+	} held[HELD_MAX];
+	unsigned int num_held;
 	/* is the guest's memory shared? asked of the VMM once, about the root table */
 	bool asked;
 	nst_gpa probe_gpa;
@@ -47,10 +58,16 @@ static void send_msi(void *opaque, uint64_t address, uint32_t data)
 		log_warn(f->log, "an IOMMU interrupt is lost: %s", strerror(-ret));
 }
 
+static void reset_unit(struct iommu_function *f)
+{
+	f->num_held = 0;
+	nst_viommu_reset(f->viommu);
+}
+
 static void config_write(struct iommu_function *f, uint64_t offset, const void *buf, size_t size)
 {
 	if (pci_config_write(&f->config, offset, buf, size))
-		nst_viommu_reset(f->viommu);
+		reset_unit(f);
 	f->config.bytes[PCI_COMMAND] |= PCI_COMMAND_MASTER;
 }
 
@@ -97,6 +114,46 @@ static void probe_shared_memory(struct iommu_function *f)
 		log_warn(f->log, "cannot find out whether the guest's memory is shared");
 }
 
+static void release(struct iommu_function *f)
+{
+	for (unsigned int i = 0; i < f->num_held; i++)
+		nst_viommu_mmio_write(f->viommu, f->held[i].offset, f->held[i].size,
+				      f->held[i].value);
+	f->num_held = 0;
+}
+
+void iommu_function_hold(struct iommu_function *f, bool on)
+{
+	f->holding = on;
+	if (!on)
+		release(f);
+}
+
+/* Those two wait, and behind them everything, so that it stays in order. */
+static bool take_held(struct iommu_function *f, uint64_t offset, unsigned int size, uint64_t value)
+{
+	bool command = offset == VTD_OFFSET_GCMD || offset == VTD_OFFSET_IQT;
+
+	if (!f->holding || (!command && !f->num_held))
+		return false;
+	if (f->num_held == HELD_MAX) {
+		release(f);
+		return false;
+	}
+	f->held[f->num_held].offset = offset;
+	f->held[f->num_held].size = size;
+	f->held[f->num_held++].value = value;
+	return true;
+}
+
+/* Who reads back what it wrote is to find it; the status registers say what is done. */
+static uint64_t register_read(struct iommu_function *f, uint64_t offset, unsigned int size)
+{
+	if (offset != VTD_OFFSET_GSTS && offset != VTD_OFFSET_FSTS)
+		release(f);
+	return nst_viommu_mmio_read(f->viommu, offset, size);
+}
+
 static int region_read(void *opaque, unsigned int region, uint64_t offset, void *buf, size_t size)
 {
 	struct iommu_function *f = opaque;
@@ -104,8 +161,7 @@ static int region_read(void *opaque, unsigned int region, uint64_t offset, void 
 	if (region == VFIO_PCI_CONFIG_REGION_INDEX)
 		pci_config_read(&f->config, offset, buf, size);
 	else if (size <= 8)
-		le_store(buf, (unsigned int)size,
-			 nst_viommu_mmio_read(f->viommu, offset, (unsigned int)size));
+		le_store(buf, (unsigned int)size, register_read(f, offset, (unsigned int)size));
 	else
 		return -EINVAL;
 	return 0;
@@ -115,6 +171,7 @@ static int region_write(void *opaque, unsigned int region, uint64_t offset, cons
 			size_t size)
 {
 	struct iommu_function *f = opaque;
+	uint64_t value;
 
 	if (region == VFIO_PCI_CONFIG_REGION_INDEX) {
 		config_write(f, offset, buf, size);
@@ -125,8 +182,9 @@ static int region_write(void *opaque, unsigned int region, uint64_t offset, cons
 	if (offset == VTD_OFFSET_GCMD &&
 	    !f->asked) /* the guest's driver is at work: the root is there */
 		probe_shared_memory(f);
-	nst_viommu_mmio_write(f->viommu, offset, (unsigned int)size,
-			      le_load(buf, (unsigned int)size));
+	value = le_load(buf, (unsigned int)size);
+	if (!take_held(f, offset, (unsigned int)size, value))
+		nst_viommu_mmio_write(f->viommu, offset, (unsigned int)size, value);
 	return 0;
 }
 
@@ -135,6 +193,8 @@ static int dma_map(void *opaque, struct nst_vfu_dma *dma)
 	struct iommu_function *f = opaque;
 	int ret;
 
+	if (f->memory_mapped)
+		return 0;
 	if (dma->fd < 0) { /* a ROM, or another device's BAR: nothing we can reach */
 		log_debug(f->log, "memory at 0x%llx (0x%llx bytes) has no file descriptor",
 			  (unsigned long long)dma->gpa.v, (unsigned long long)dma->size);
@@ -152,7 +212,7 @@ static int dma_map(void *opaque, struct nst_vfu_dma *dma)
 static int dma_unmap(void *opaque, nst_gpa gpa, uint64_t size)
 {
 	struct iommu_function *f = opaque;
-	int ret = nst_vm_unmap(f->vm, gpa, size);
+	int ret = f->memory_mapped ? 0 : nst_vm_unmap(f->vm, gpa, size);
 
 	return ret == -ENOENT ? 0 : ret; /* it had no file descriptor */
 }
@@ -167,7 +227,7 @@ static int reset(void *opaque)
 {
 	struct iommu_function *f = opaque;
 
-	nst_viommu_reset(f->viommu);
+	reset_unit(f);
 	config_reset(f);
 	f->asked = false;
 	return 0;
@@ -225,6 +285,7 @@ int iommu_function_create_vtd(const struct iommu_function_config *config,
 		return -ENOMEM;
 	*f = (struct iommu_function){
 		.vm = config->vm,
+		.memory_mapped = config->memory_mapped,
 		.log = config->log,
 		.unshared = config->unshared,
 		.opaque = config->opaque,

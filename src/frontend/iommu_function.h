@@ -5,7 +5,8 @@
  * firmware table can tell the guest where its IOMMU is. See docs/design.md.
  *
  * Guest memory comes with this function's DMA_MAP messages; other functions of the
- * same VMM announce the same memory, and theirs are not needed.
+ * same VMM announce the same memory, and theirs are not needed: of several vIOMMUs of
+ * one VM the first maps it for all.
  */
 #ifndef FRONTEND_IOMMU_FUNCTION_H
 #define FRONTEND_IOMMU_FUNCTION_H
@@ -20,6 +21,7 @@ typedef void iommu_function_unshared_fn(void *opaque);
 
 struct iommu_function_config {
 	struct nst_vm *vm;
+	bool memory_mapped; /* another function maps @vm's memory */
 	const char *socket_path;
 	const struct nst_log *log;
 	iommu_function_unshared_fn *unshared;
@@ -30,6 +32,12 @@ struct iommu_function_config {
 NST_MUST_CHECK int iommu_function_create_vtd(const struct iommu_function_config *config,
 					     struct iommu_function **out);
 void iommu_function_destroy(struct iommu_function *f);
+
+/*
+ * While held, commands of the guest wait: the unit takes its time, as it may. Let go when
+ * what was to be done first is done. For a VMM that learns late where a device is.
+ */
+void iommu_function_hold(struct iommu_function *f, bool on);
 
 struct nst_viommu *iommu_function_viommu(struct iommu_function *f);
 struct nst_vfu *iommu_function_vfu(struct iommu_function *f);
