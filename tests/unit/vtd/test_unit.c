@@ -137,10 +137,15 @@ static void *plug_and_unplug(void *opaque)
 {
 	struct crowd *c = opaque;
 	struct rig_device *d = &c->rig->devices[1];
+	struct nst_rid_move move;
 
 	for (int n = 0; n < 300; n++) {
 		nst_viommu_detach(c->rig->viommu, d->rid);
 		ok(nst_viommu_attach(c->rig->viommu, d->rid, d->dev));
+		move = (struct nst_rid_move){ d->dev, RIG_SPARE_1 };
+		ok(nst_viommu_renumber(c->rig->viommu, &move, 1));
+		move.rid = d->rid;
+		ok(nst_viommu_renumber(c->rig->viommu, &move, 1));
 		if (n % 100 == 99)
 			nst_viommu_reset(c->rig->viommu);
 	}
