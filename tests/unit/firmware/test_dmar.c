@@ -210,7 +210,7 @@ static void iasl_reads_it_back(void **state)
 	expect_field(&at, "Device Scope Type", "01 [PCI Endpoint Device]");
 	expect_field(&at, "PCI Bus Number", "00");
 	expect_field(&at, "PCI Path", "04,00");
-	expect_field(&at, "Device Scope Type", "01 [PCI Endpoint Device]");
+	expect_field(&at, "Device Scope Type", "02 [PCI Bridge Device]");
 	expect_field(&at, "PCI Bus Number", "FE");
 	expect_field(&at, "PCI Path", "1F,07");
 	expect_field(&at, "Subtable Type", "0000 [Hardware Unit Definition]");
