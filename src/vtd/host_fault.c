@@ -7,7 +7,8 @@
  *
  * Linux 7.2 has no vEVENTQ for VT-d; docs/vtd-veventq.md proposes one, and a host without it
  * is told by its EOPNOTSUPP. One vIOMMU and one queue per host IOMMU, which the devices on one
- * nesting parent share, and a vDEVICE per device, whose number is the requester id.
+ * nesting parent share, and a vDEVICE per device, whose number is the requester id. No two of a
+ * vIOMMU have the same number, so devices behind a PCI bridge have a vIOMMU each.
  *
  * A host that refuses a device because it is attached to nothing does not know why; the guest's
  * tables do. That an entry was wrong the guest was told when it was read (attachments.c), so
@@ -123,12 +124,21 @@ static void tell_silence(struct vtd_unit *u)
 	u->told_silence = true;
 }
 
+static bool has_number(struct vtd_unit *u, const struct vtd_fault_source *s, nst_rid rid)
+	REQUIRES(u->cmd_lock)
+{
+	for (const struct vtd_device *d = u->devices; d; d = d->next)
+		if (d->fault_source == s && d->vdevice_rid == rid)
+			return true;
+	return false;
+}
+
 int vtd_host_faults_attach(struct vtd_unit *u, struct vtd_device *d)
 {
 	struct vtd_fault_source *s = u->fault_sources;
 	int ret = 0;
 
-	while (s && s->parent != d->dev->parent)
+	while (s && (s->parent != d->dev->parent || has_number(u, s, d->rid)))
 		s = s->next;
 	if (!s)
 		ret = make_source(u, d->dev, &s);
@@ -146,6 +156,7 @@ int vtd_host_faults_attach(struct vtd_unit *u, struct vtd_device *d)
 	}
 	s->devices++;
 	d->fault_source = s;
+	d->vdevice_rid = d->rid;
 	return 0;
 }
 
@@ -271,6 +282,7 @@ void vtd_host_faults_detach(struct vtd_unit *u, struct vtd_device *d)
 		return;
 	destroy_object(u, d->vdevice_id);
 	empty(u, s, false);
+	d->fault_source = NULL;
 	s->devices--;
 	put_source(u, s);
 }

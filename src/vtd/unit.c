@@ -401,9 +401,12 @@ static void move_device(struct vtd_unit *u, struct vtd_device *d, nst_rid rid) R
 	if (attach_reconcile(&u->attach, &d->plain.at, &blocked))
 		log_error(u->log, "vtd: a device stays attached by its old number for now");
 	vtd_page_groups_prune(u);
+	vtd_host_faults_detach(u, d);
 	log_info(u->log, "vtd: device %02x:%02x.%x is now %02x:%02x.%x", d->rid >> 8,
 		 d->rid >> 3 & 31, d->rid & 7, rid >> 8, rid >> 3 & 31, rid & 7);
 	d->rid = rid;
+	if (vtd_host_faults_attach(u, d))
+		log_error(u->log, "vtd: the guest will not hear of its faults");
 	claim_rid(u, old);
 	claim_rid(u, rid);
 	vtd_told_claim_device(u, d);

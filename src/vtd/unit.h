@@ -53,7 +53,7 @@ struct vtd_device {
 	struct vtd_device *next;
 	nst_rid rid;
 	struct nst_device *dev;
-	bool alias; /* behind a bridge whose requester id it has, with others */
+	bool alias;		/* behind a bridge whose requester id it has, with others */
 	struct vtd_point plain; /* requests without PASID */
 	/* PASIDs that are on something, or whose entry is wrong; ascending */
 	bool page_requests; /* host, unit and device can */
@@ -65,6 +65,7 @@ struct vtd_device {
 	/* who reports its unrecoverable faults, and what it is called there; NULL: nobody does */
 	struct vtd_fault_source *fault_source;
 	uint32_t vdevice_id;
+	nst_rid vdevice_rid; /* its number */
 };
 
 /* What one run does at most; the rest waits for nst_viommu_process(). In ATTACH_WORK. */

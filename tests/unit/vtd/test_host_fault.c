@@ -351,6 +351,47 @@ static void devices_share_a_queue(void **state)
 }
 
 /* What a device left behind is nothing to the next one in its place, nor to the next guest. */
+/* By the number that it had when it faulted; also when two change theirs with each other. */
+static void devices_with_new_numbers(void **state)
+{
+	struct rig *rig = *state;
+	struct rig_device *a = &rig->devices[0], *b = add(rig);
+	const nst_rid first = a->rid, second = b->rid;
+
+	boot(rig);
+	refused(a, NST_NO_PASID, IOVA, true);
+	ok(nst_viommu_renumber(rig->viommu,
+			       (struct nst_rid_move[]){ { a->dev, second }, { b->dev, first } }, 2));
+	assert_int_equal(faults_pending(rig), 1);
+	assert_int_equal(reg64(rig, REG_FRCD + 16 * (reg32(rig, REG_FSTS) >> 8 & 0xff) + 8) & 0xffff,
+			 first);
+	faults_clear(rig);
+	a->rid = second;
+	b->rid = first;
+	refused(a, NST_NO_PASID, IOVA, true);
+	comes(rig, a, NST_NO_PASID, IOVA, true, 0x71);
+	refused(b, NST_NO_PASID, IOVA, false);
+	comes(rig, b, NST_NO_PASID, IOVA, false, 0x71);
+}
+
+static void devices_with_one_number(void **state)
+{
+	struct rig *rig = *state;
+	struct rig_device *pair[2];
+
+	for (int i = 0; i < 2; i++) {
+		pair[i] = rig_plug(rig, true);
+		ok(rig_open(rig, pair[i]));
+		pair[i]->rid = rig->devices[0].rid + 8;
+		ok(nst_viommu_attach_alias(rig->viommu, pair[i]->rid, pair[i]->dev));
+	}
+	boot(rig);
+	for (int i = 0; i < 2; i++) {
+		refused(pair[i], NST_NO_PASID, IOVA, true);
+		comes(rig, pair[i], NST_NO_PASID, IOVA, true, 0x71);
+	}
+}
+
 static void reset_and_detach_forget(void **state)
 {
 	struct rig *rig = *state;
@@ -676,6 +717,8 @@ int main(void)
 		WITH_RIG(a_flood_is_bounded_and_its_end_is_seen),
 		WITH_RIG(a_gap_is_an_overflow),
 		WITH_RIG(devices_share_a_queue),
+		WITH_RIG(devices_with_new_numbers),
+		WITH_RIG(devices_with_one_number),
 		WITH_RIG(reset_and_detach_forget),
 		cmocka_unit_test(a_host_that_does_not_report),
 		cmocka_unit_test(hosts_that_say_no),
