@@ -75,7 +75,12 @@ int range_map_insert(struct range_map *map, const struct mem_range *range)
 
 void range_map_remove_at(struct range_map *map, size_t index)
 {
-	map->count--;
-	memmove(&map->ranges[index], &map->ranges[index + 1],
+	range_map_remove_some(map, index, 1);
+}
+
+void range_map_remove_some(struct range_map *map, size_t index, size_t count)
+{
+	map->count -= count;
+	memmove(&map->ranges[index], &map->ranges[index + count],
 		(map->count - index) * sizeof(*map->ranges));
 }

@@ -39,6 +39,8 @@ size_t range_map_lower_bound(const struct range_map *map, uint64_t address);
 /* -EEXIST on overlap, -EINVAL if last < start, -ENOMEM. */
 NST_MUST_CHECK int range_map_insert(struct range_map *map, const struct mem_range *range);
 void range_map_remove_at(struct range_map *map, size_t index);
+/* @count ranges from @index on. */
+void range_map_remove_some(struct range_map *map, size_t index, size_t count);
 
 /*
  * The range that holds @address, or NULL. *@left gets how many bytes from @address

@@ -2,6 +2,7 @@
 /* See iommufd.h: fills the kernel's structures and reads the answers. */
 #include "iommufd/iommufd.h"
 
+#include <errno.h>
 #include <fcntl.h>
 
 static int call(const struct iommufd *iommufd, unsigned long request, void *arg)
@@ -44,18 +45,12 @@ int iommufd_ioas_alloc(const struct iommufd *iommufd, uint32_t *ioas_id)
 	return ret;
 }
 
-static uint32_t map_flags(bool writable)
-{
-	return IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
-	       (writable ? IOMMU_IOAS_MAP_WRITEABLE : 0);
-}
-
 int iommufd_ioas_map(const struct iommufd *iommufd, uint32_t ioas_id, uint64_t iova,
-		     uint64_t length, void *user_va, bool writable)
+		     uint64_t length, void *user_va, uint32_t prot)
 {
 	struct iommu_ioas_map cmd = {
 		.size = sizeof(cmd),
-		.flags = map_flags(writable),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | prot,
 		.ioas_id = ioas_id,
 		.user_va = (uintptr_t)user_va,
 		.length = length,
@@ -70,7 +65,8 @@ int iommufd_ioas_map_file(const struct iommufd *iommufd, uint32_t ioas_id, uint6
 {
 	struct iommu_ioas_map_file cmd = {
 		.size = sizeof(cmd),
-		.flags = map_flags(writable),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+			 (writable ? IOMMU_IOAS_MAP_WRITEABLE : 0),
 		.ioas_id = ioas_id,
 		.fd = fd,
 		.start = start,
@@ -92,6 +88,24 @@ int iommufd_ioas_unmap(const struct iommufd *iommufd, uint32_t ioas_id, uint64_t
 	};
 
 	return call(iommufd, IOMMU_IOAS_UNMAP, &cmd);
+}
+
+int iommufd_ioas_iova_ranges(const struct iommufd *iommufd, uint32_t ioas_id,
+			     struct iommu_iova_range *ranges, uint32_t *count)
+{
+	struct iommu_ioas_iova_ranges cmd = {
+		.size = sizeof(cmd),
+		.ioas_id = ioas_id,
+		.num_iovas = *count,
+		.allowed_iovas = (uintptr_t)ranges,
+	};
+	int ret = call(iommufd, IOMMU_IOAS_IOVA_RANGES, &cmd);
+
+	if (ret && ret != -EMSGSIZE)
+		return ret;
+	if (!ret)
+		*count = cmd.num_iovas;
+	return 0;
 }
 
 int iommufd_get_hw_info(const struct iommufd *iommufd, uint32_t dev_id, struct iommufd_hw_info *out)

@@ -32,13 +32,21 @@ void iommufd_close(struct iommufd *iommufd);
 int iommufd_destroy(const struct iommufd *iommufd, uint32_t id);
 
 NST_MUST_CHECK int iommufd_ioas_alloc(const struct iommufd *iommufd, uint32_t *ioas_id);
+/* @prot: of IOMMU_IOAS_MAP_READABLE and _WRITEABLE. */
 NST_MUST_CHECK int iommufd_ioas_map(const struct iommufd *iommufd, uint32_t ioas_id, uint64_t iova,
-				    uint64_t length, void *user_va, bool writable);
+				    uint64_t length, void *user_va, uint32_t prot);
 NST_MUST_CHECK int iommufd_ioas_map_file(const struct iommufd *iommufd, uint32_t ioas_id,
 					 uint64_t iova, uint64_t length, int fd, uint64_t start,
 					 bool writable);
 int iommufd_ioas_unmap(const struct iommufd *iommufd, uint32_t ioas_id, uint64_t iova,
 		       uint64_t length);
+
+/*
+ * Where mappings may be, ascending. *@count: room in @ranges, then how many there are; if
+ * there are more than fit, the first of them.
+ */
+NST_MUST_CHECK int iommufd_ioas_iova_ranges(const struct iommufd *iommufd, uint32_t ioas_id,
+					    struct iommu_iova_range *ranges, uint32_t *count);
 
 NST_MUST_CHECK int iommufd_get_hw_info(const struct iommufd *iommufd, uint32_t dev_id,
 				       struct iommufd_hw_info *out);

@@ -70,8 +70,9 @@ static int bind(struct nst_device *dev)
  * PASIDs they all take them, also those made for a device without: one that has PASIDs
  * may share it later, and everything that its plain requests are on must take them too.
  */
-static uint32_t parent_flags(const struct iommufd_hw_info *info)
+uint32_t device_hwpt_flags(const struct nst_device *dev)
 {
+	const struct iommufd_hw_info *info = &dev->hw_info;
 	uint32_t flags = IOMMU_HWPT_ALLOC_NEST_PARENT;
 
 	if (info->type == IOMMU_HW_INFO_TYPE_INTEL_VTD && (info->vtd.ecap_reg & VTD_ECAP_PASID))
@@ -130,7 +131,7 @@ static int attach_to_new_parent(struct nst_device *dev, uint32_t flags) REQUIRES
 
 static int attach_to_parent(struct nst_device *dev)
 {
-	uint32_t flags = parent_flags(&dev->hw_info);
+	uint32_t flags = device_hwpt_flags(dev);
 	int ret;
 
 	mutex_lock(&dev->vm->lock);
@@ -140,6 +141,14 @@ static int attach_to_parent(struct nst_device *dev)
 	mutex_unlock(&dev->vm->lock);
 	dev->pasid_capable = !ret && dev->parent->pasid_capable;
 	return ret;
+}
+
+/* While it is on the VM's IOAS its reserved addresses are kept out of that. */
+static int read_iova_ranges(struct nst_device *dev)
+{
+	dev->num_iova_ranges = DEVICE_MAX_IOVA_RANGES;
+	return iommufd_ioas_iova_ranges(&dev->vm->iommufd, dev->vm->ioas_id, dev->iova_ranges,
+					&dev->num_iova_ranges);
 }
 
 static void put_parent(struct nst_device *dev)
@@ -235,6 +244,8 @@ int nst_device_open(struct nst_vm *vm, const struct nst_device_config *config,
 		ret = iommufd_get_hw_info(&vm->iommufd, dev->dev_id, &dev->hw_info);
 	if (!ret)
 		ret = attach_to_parent(dev);
+	if (!ret)
+		ret = read_iova_ranges(dev);
 	if (!ret)
 		ret = read_layout(dev);
 	if (!ret)

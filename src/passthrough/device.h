@@ -12,7 +12,7 @@
 
 #include <linux/vfio.h>
 
-enum { DEVICE_CONFIG_SIZE = 4096, DEVICE_MAX_EXT_CAPS = 64 };
+enum { DEVICE_CONFIG_SIZE = 4096, DEVICE_MAX_EXT_CAPS = 64, DEVICE_MAX_IOVA_RANGES = 32 };
 
 /* One entry of the device's own list of extended capabilities. */
 struct device_ext_cap {
@@ -34,6 +34,8 @@ struct nst_device {
 	struct vm_parent *parent; /* what it is attached to when nothing translates */
 	bool attached;		  /* plain requests: to anything */
 	bool pasid_capable;	  /* the parent was made for PASID attachments */
+	struct iommu_iova_range iova_ranges[DEVICE_MAX_IOVA_RANGES]; /* where its DMA may go */
+	uint32_t num_iova_ranges;
 	bool can_reset;
 	struct nst_device_region regions[VFIO_PCI_NUM_REGIONS];
 	uint64_t region_offsets[VFIO_PCI_NUM_REGIONS];
@@ -74,6 +76,9 @@ void device_watch_reset(struct nst_device *dev,
 			void (*on_reset)(void *opaque, struct nst_device *dev), void *opaque);
 /* It is about to be. */
 void device_announce_reset(struct nst_device *dev);
+
+/* What an HWPT for @dev is allocated with, IOMMU_HWPT_ALLOC_NEST_PARENT among it. */
+uint32_t device_hwpt_flags(const struct nst_device *dev);
 
 /* config.c: read the capability lists once and decide what the guest sees of them. */
 NST_MUST_CHECK int device_config_init(struct nst_device *dev,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * See vm.h. A mapping appears in three places, always in this order, and goes in the
- * opposite one: this process (mmap), the IOAS (devices), nst_mem (the vIOMMU).
+ * opposite one: this process (mmap), the IOAS (devices), nst_mem (the vIOMMU). Shadows
+ * (shadow.h) take from it what they want while it is there.
  */
 #include "passthrough/vm.h"
+#include "passthrough/shadow.h"
 
 #include "base/alloc.h"
 #include "base/bits.h"
@@ -34,6 +36,7 @@ int nst_vm_create(struct nst_host *host, const struct nst_log *log, struct nst_v
 	if (!vm)
 		return -ENOMEM;
 	vm->log = log;
+	vm->max_shadow_runs = SHADOW_MAX_RUNS;
 	mutex_init(&vm->lock);
 	ret = host ? open_host(vm, host) : 0;
 	if (ret)
@@ -98,6 +101,8 @@ static int unmap_mapping(struct nst_vm *vm, struct vm_mapping *m) REQUIRES(vm->l
 
 	if (!ret)
 		m->in_mem = false;
+	if (!ret)
+		ret = vm_shadows_memory_gone(vm, m);
 	if (!ret && m->in_ioas)
 		ret = iommufd_ioas_unmap(&vm->iommufd, vm->ioas_id, m->gpa, m->size);
 	if (ret) {
@@ -121,7 +126,8 @@ static int map_locked(struct nst_vm *vm, struct vm_mapping *m, int fd, uint64_t 
 		ret = iommufd_ioas_map_file(&vm->iommufd, vm->ioas_id, m->gpa, m->size, fd, offset,
 					    true);
 	else if (m->in_ioas)
-		ret = iommufd_ioas_map(&vm->iommufd, vm->ioas_id, m->gpa, m->size, m->hva, true);
+		ret = iommufd_ioas_map(&vm->iommufd, vm->ioas_id, m->gpa, m->size, m->hva,
+				       IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE);
 	if (ret)
 		return ret;
 	ret = nst_mem_add(vm->mem, (nst_gpa){ m->gpa }, m->size, m->hva, writable);
@@ -131,8 +137,10 @@ static int map_locked(struct nst_vm *vm, struct vm_mapping *m, int fd, uint64_t 
 		return ret;
 	}
 	m->in_mem = true;
+	m->writable = writable;
 	m->next = vm->mappings;
 	vm->mappings = m;
+	vm_shadows_memory_added(vm);
 	return 0;
 }
 

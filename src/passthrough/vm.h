@@ -25,17 +25,22 @@ struct vm_mapping {
 	void *hva;
 	bool owned; /* mmapped here, to be unmapped here */
 	bool in_ioas, in_mem;
+	bool writable;
 };
+
+struct vm_shadow;
 
 struct nst_vm {
 	const struct nst_log *log;
 	struct iommufd iommufd;
 	uint32_t ioas_id;
 	struct nst_mem *mem;
-	/* protects mappings and parents; the host and mem are called with it held */
+	/* protects what follows, and what shadows hold; the host and mem are called with it held */
 	struct mutex lock;
 	struct vm_mapping *mappings GUARDED_BY(lock);
 	struct vm_parent *parents GUARDED_BY(lock);
+	struct vm_shadow *shadows GUARDED_BY(lock);
+	size_t shadow_runs GUARDED_BY(lock), max_shadow_runs; /* of all shadows; less in tests */
 };
 
 #endif
