@@ -479,6 +479,8 @@ struct nst_viommu_stats {
 	uint64_t host_faults;	   /* of @faults: reported by the host of a passed-through device */
 	uint64_t lost_host_faults; /* that it had no room to report; the guest sees an overflow */
 	uint64_t walks;		   /* translations for emulated devices that no cache had */
+	uint64_t shadow_domains;   /* second-stage tables of the guest, shadowed; ever made */
+	uint64_t shadow_calls;	   /* of the host, to keep them as the tables are */
 };
 
 NST_API void nst_viommu_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *stats);

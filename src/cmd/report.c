@@ -52,6 +52,8 @@ void report_print(const struct report *r)
 	row("first-stage walks", r->host.s1_walks, "");
 	row("IOTLB hits", r->host.iotlb_hits, "");
 	row("nested HWPTs made", r->viommu.nested_hwpts, "");
+	row("shadowed second-stage tables", r->viommu.shadow_domains, "");
+	row("  host calls to keep them so", r->viommu.shadow_calls, "");
 	row("guest invalidation descriptors", r->viommu.invalidation_descriptors, "");
 	row("  of them wait descriptors", r->viommu.wait_descriptors, "");
 	row("host invalidation calls", r->host.invalidate_calls, "");
@@ -96,6 +98,8 @@ int report_write(const struct report *r, const char *file)
 	add(o, "dma_write_bytes", r->host.dma_write_bytes);
 	add(o, "s1_walks", r->host.s1_walks);
 	add(o, "nested_hwpts", r->viommu.nested_hwpts);
+	add(o, "shadow_domains", r->viommu.shadow_domains);
+	add(o, "shadow_calls", r->viommu.shadow_calls);
 	add(o, "invalidation_descriptors", r->viommu.invalidation_descriptors);
 	add(o, "wait_descriptors", r->viommu.wait_descriptors);
 	add(o, "host_invalidate_calls", r->host.invalidate_calls);

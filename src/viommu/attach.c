@@ -22,7 +22,7 @@ void attach_table_fini(struct attach_table *table)
 {
 	for (size_t i = 0; i < ATTACH_DOMAIN_BUCKETS; i++)
 		if (table->buckets[i])
-			log_error(table->log, "nested HWPT %u outlives its unit",
+			log_error(table->log, "HWPT %u outlives its unit",
 				  table->buckets[i]->hwpt_id);
 }
 
@@ -48,7 +48,8 @@ static struct attach_domain **bucket_of(struct attach_table *table, uint32_t dom
 static struct attach_domain **key_bucket_of(struct attach_table *table,
 					    const struct attachment *key)
 {
-	uint64_t word = key->s1.pgtbl_addr >> PAGE_SHIFT_4K ^ (uint64_t)key->domain_id << 40;
+	uint64_t root = key->s1.pgtbl_addr | key->shadow.root; /* one of them is 0 */
+	uint64_t word = root >> PAGE_SHIFT_4K ^ (uint64_t)key->domain_id << 40;
 
 	return &table->by_key[word * table->key_secret >> (64 - ATTACH_DOMAIN_BUCKETS_LG2)];
 }
@@ -57,7 +58,13 @@ static bool same_key(const struct attachment *a, const struct attachment *b)
 {
 	return a->kind == b->kind && a->domain_id == b->domain_id &&
 	       a->page_requests == b->page_requests && a->s1.pgtbl_addr == b->s1.pgtbl_addr &&
-	       a->s1.addr_width == b->s1.addr_width && a->s1.flags == b->s1.flags;
+	       a->s1.addr_width == b->s1.addr_width && a->s1.flags == b->s1.flags &&
+	       a->shadow.root == b->shadow.root && a->shadow.levels == b->shadow.levels;
+}
+
+static bool serves(const struct attach_domain *domain, const struct attachment *desired)
+{
+	return !domain->broken && same_key(&domain->key, desired);
 }
 
 static struct attach_domain *find_domain(struct attach_table *table, struct vm_parent *parent,
@@ -66,7 +73,7 @@ static struct attach_domain *find_domain(struct attach_table *table, struct vm_p
 	struct attach_domain *d = *key_bucket_of(table, key);
 
 	for (; d; d = d->next_by_key, table->work++)
-		if (!d->broken && d->parent == parent && same_key(&d->key, key))
+		if (d->parent == parent && serves(d, key))
 			break;
 	return d;
 }
@@ -95,18 +102,34 @@ static void take_from_buckets(struct attach_domain *d)
 		d->next_by_key->link_by_key = d->link_by_key;
 }
 
-static int alloc_domain(struct attach_table *table, struct nst_device *dev,
+static int alloc_nested(struct attach_table *table, const struct nst_device *dev,
+			const struct attachment *key, uint32_t *hwpt_id)
+{
+	uint32_t flags = (dev->pasid_capable ? IOMMU_HWPT_ALLOC_PASID : 0) |
+			 (key->page_requests ? IOMMU_HWPT_FAULT_ID_VALID : 0);
+	int ret = iommufd_hwpt_alloc_vtd_s1(&table->vm->iommufd, dev->dev_id, dev->parent->hwpt_id,
+					    flags, table->fault_id, &key->s1, hwpt_id);
+
+	if (!ret)
+		table->nested_hwpts++;
+	return ret;
+}
+
+static int alloc_domain(struct attach_table *table, struct attach_point *point,
 			const struct attachment *key, struct attach_domain **out)
 {
 	struct attach_domain *d = alloc_object(struct attach_domain);
-	uint32_t flags = (dev->pasid_capable ? IOMMU_HWPT_ALLOC_PASID : 0) |
-			 (key->page_requests ? IOMMU_HWPT_FAULT_ID_VALID : 0);
+	struct nst_device *dev = point->dev;
 	int ret;
 
 	if (!d)
 		return -ENOMEM;
-	ret = iommufd_hwpt_alloc_vtd_s1(&table->vm->iommufd, dev->dev_id, dev->parent->hwpt_id,
-					flags, table->fault_id, &key->s1, &d->hwpt_id);
+	if (key->kind == ATTACHMENT_SHADOW)
+		ret = attach_shadow_create(table, dev,
+					   point->waits_for ? point->waits_for : point->domain,
+					   &d->shadow, &d->hwpt_id);
+	else
+		ret = alloc_nested(table, dev, key, &d->hwpt_id);
 	if (ret) {
 		free(d);
 		return ret;
@@ -114,7 +137,6 @@ static int alloc_domain(struct attach_table *table, struct nst_device *dev,
 	d->parent = dev->parent;
 	d->key = *key;
 	put_in_buckets(table, d);
-	table->nested_hwpts++;
 	*out = d;
 	return 0;
 }
@@ -130,9 +152,17 @@ static void free_domain(struct attach_table *table, struct attach_domain *domain
 	if (domain->batch)
 		domain->batch->taken = false;
 	take_from_buckets(domain);
-	if (iommufd_destroy(&table->vm->iommufd, domain->hwpt_id))
+	if (domain->shadow)
+		attach_shadow_destroy(domain->shadow);
+	else if (iommufd_destroy(&table->vm->iommufd, domain->hwpt_id))
 		log_error(table->log, "nested HWPT %u cannot be destroyed", domain->hwpt_id);
 	free(domain);
+}
+
+static void free_if_unused(struct attach_table *table, struct attach_domain *domain)
+{
+	if (!domain->points && !domain->waiting)
+		free_domain(table, domain);
 }
 
 static void enter_domain(struct attach_point *point, struct attach_domain *domain)
@@ -154,8 +184,7 @@ static void leave_domain(struct attach_table *table, struct attach_point *point,
 	*point->link_in_domain = point->next_in_domain;
 	if (point->next_in_domain)
 		point->next_in_domain->link_in_domain = point->link_in_domain;
-	if (!domain->points)
-		free_domain(table, domain);
+	free_if_unused(table, domain);
 }
 
 /* If not even that works, the point stays what it is, so that invalidations still reach it. */
@@ -200,14 +229,13 @@ static int attach_to(struct attach_table *table, struct attach_point *point,
 	int ret = device_attach_hwpt(point->dev, point->pasid, domain->hwpt_id);
 
 	if (ret) {
-		if (!domain->points)
-			free_domain(table, domain);
+		free_if_unused(table, domain);
 		return ret;
 	}
 	if (old) /* before point's link is used for the new list */
 		leave_domain(table, point, old);
 	enter_domain(point, domain);
-	point->actual = ATTACHMENT_STAGE1;
+	point->actual = domain->key.kind;
 	point->change = ++table->changes;
 	return 0;
 }
@@ -224,26 +252,96 @@ static int nest(struct attach_table *table, struct attach_point *point,
 			return ret;
 		/* this host will not share it between these two: one of its own, then */
 	}
-	ret = alloc_domain(table, point->dev, desired, &domain);
+	ret = alloc_domain(table, point, desired, &domain);
 	return ret ? ret : attach_to(table, point, domain);
+}
+
+/* @domain may be NULL: @point waits for none any more. */
+static void wait_for(struct attach_table *table, struct attach_point *point,
+		     struct attach_domain *domain)
+{
+	struct attach_domain *old = point->waits_for;
+
+	point->waits_for = domain;
+	if (domain)
+		domain->waiting++;
+	if (!old)
+		return;
+	old->waiting--;
+	free_if_unused(table, old);
+}
+
+static int complete_and_attach(struct attach_table *table, struct attach_point *point)
+{
+	int ret = attach_shadow_settle(table, point->waits_for);
+
+	return ret ? ret : attach_to(table, point, point->waits_for);
+}
+
+static int wait_for_new(struct attach_table *table, struct attach_point *point,
+			const struct attachment *desired)
+{
+	struct attach_domain *domain;
+	int ret = alloc_domain(table, point, desired, &domain);
+
+	if (!ret)
+		wait_for(table, point, domain);
+	return ret;
+}
+
+/* Once more, with a domain of its own. */
+static int shadow_anew(struct attach_table *table, struct attach_point *point,
+		       const struct attachment *desired)
+{
+	int ret = wait_for_new(table, point, desired);
+
+	return ret ? ret : complete_and_attach(table, point);
+}
+
+static int shadow(struct attach_table *table, struct attach_point *point,
+		  const struct attachment *desired)
+{
+	struct attach_domain *domain = point->waits_for;
+	int ret;
+
+	if (!domain || !serves(domain, desired)) {
+		domain = find_domain(table, point->dev->parent, desired);
+		if (domain)
+			wait_for(table, point, domain);
+	}
+	if (!domain)
+		ret = shadow_anew(table, point, desired);
+	else
+		ret = complete_and_attach(table, point);
+	if (domain && ret == -ESTALE) /* the guest has changed it while it was waited for */
+		ret = shadow_anew(table, point, desired);
+	else if (domain && domain->points && (ret == -EINVAL || ret == -EADDRINUSE))
+		/* this host will not share it between these two */
+		ret = shadow_anew(table, point, desired);
+	if (ret != ATTACH_LATER)
+		wait_for(table, point, NULL);
+	return ret;
 }
 
 static bool already(const struct attach_point *point, const struct attachment *desired)
 {
 	if (point->actual != desired->kind)
 		return false;
-	return desired->kind != ATTACHMENT_STAGE1 ||
-	       (!point->domain->broken && same_key(&point->domain->key, desired));
+	return !point->domain || serves(point->domain, desired);
 }
 
 int attach_reconcile(struct attach_table *table, struct attach_point *point,
 		     const struct attachment *desired)
 {
+	bool done = already(point, desired);
 	int ret = 0;
 
-	if (already(point, desired))
+	if (done || desired->kind != ATTACHMENT_SHADOW)
+		wait_for(table, point, NULL);
+	if (done)
 		return 0;
-	table->attaches++;
+	if (!point->waits_for)
+		table->attaches++;
 	table->work += ATTACH_WORK_CALL;
 	switch (desired->kind) {
 	case ATTACHMENT_BLOCKED:
@@ -255,8 +353,11 @@ int attach_reconcile(struct attach_table *table, struct attach_point *point,
 	case ATTACHMENT_STAGE1:
 		ret = nest(table, point, desired);
 		break;
+	case ATTACHMENT_SHADOW:
+		ret = shadow(table, point, desired);
+		break;
 	}
-	if (ret) {
+	if (ret < 0) {
 		table->failed_attaches++;
 		if (desired->kind != ATTACHMENT_BLOCKED)
 			block(table, point);

@@ -87,23 +87,6 @@ static bool invalidate_batch(struct attach_table *table, struct attach_domain *d
 	return invalidate(table, domain, batch->entries, batch->count);
 }
 
-bool attach_flush(struct attach_table *table)
-{
-	while (table->pending && !attach_work_is_spent(table)) {
-		struct attach_domain *domain = table->pending;
-
-		table->pending = domain->next_pending;
-		if (table->pending)
-			table->pending->link_pending = &table->pending;
-		domain->pending = false;
-		if (domain->batch)
-			invalidate_batch(table, domain);
-		else
-			invalidate_whole(table, domain);
-	}
-	return !table->pending;
-}
-
 static struct attach_batch *take_batch(struct attach_table *table)
 {
 	for (size_t i = 0; i < ATTACH_BATCHES; i++) {
@@ -121,7 +104,7 @@ static struct attach_batch *take_batch(struct attach_table *table)
 /* Put @domain on the list, if it is not there: with a batch for pages, if there is one. */
 static void make_pending(struct attach_table *table, struct attach_domain *domain, bool all)
 {
-	domain->batch = all ? NULL : take_batch(table);
+	domain->batch = all || domain->shadow ? NULL : take_batch(table);
 	domain->pending = true;
 	domain->link_pending = &table->pending;
 	domain->next_pending = table->pending;
@@ -136,7 +119,10 @@ static void collect(struct attach_table *table, struct attach_domain *domain, ui
 	bool all = npages == UINT64_MAX;
 
 	table->work++;
-	if (!domain->pending)
+	if (domain->shadow)
+		attach_shadow_announce(domain->shadow, addr, npages);
+	/* a shadow without a point is completed by those who wait for it */
+	if (!domain->pending && domain->points)
 		make_pending(table, domain, all);
 	if (!domain->batch) /* everything goes */
 		return;
@@ -159,6 +145,36 @@ static void collect(struct attach_table *table, struct attach_domain *domain, ui
 	};
 }
 
+/* Other memory, or less, beneath the guest's tables. */
+static void look_at_all_shadows(struct attach_table *table)
+{
+	for (size_t i = 0; i < ATTACH_DOMAIN_BUCKETS; i++)
+		for (struct attach_domain *d = table->buckets[i]; d; d = d->next)
+			if (d->shadow)
+				collect(table, d, 0, UINT64_MAX, false);
+}
+
+bool attach_flush(struct attach_table *table)
+{
+	if (atomic_exchange(&table->memory_changed, false))
+		look_at_all_shadows(table);
+	while (table->pending && !attach_work_is_spent(table)) {
+		struct attach_domain *domain = table->pending;
+
+		if (domain->shadow && attach_shadow_settle(table, domain) == ATTACH_LATER)
+			break;
+		table->pending = domain->next_pending;
+		if (table->pending)
+			table->pending->link_pending = &table->pending;
+		domain->pending = false;
+		if (domain->batch)
+			invalidate_batch(table, domain);
+		else if (!domain->shadow)
+			invalidate_whole(table, domain);
+	}
+	return !table->pending;
+}
+
 void attach_invalidate(struct attach_table *table, uint32_t domain_id, uint32_t guest_pasid,
 		       uint64_t addr, uint64_t npages, bool leaf)
 {
@@ -168,9 +184,19 @@ void attach_invalidate(struct attach_table *table, uint32_t domain_id, uint32_t 
 	     d = next) {
 		next = d->next;
 		table->work++;
-		if (d->key.domain_id == domain_id && used_by_pasid(d, guest_pasid))
+		if (d->key.domain_id == domain_id && !d->shadow && used_by_pasid(d, guest_pasid))
 			collect(table, d, addr, npages, leaf);
 	}
+}
+
+void attach_invalidate_shadow(struct attach_table *table, uint32_t domain_id, uint64_t addr,
+			      uint64_t npages)
+{
+	struct attach_domain *d = table->buckets[domain_id % ATTACH_DOMAIN_BUCKETS];
+
+	for (; d; d = d->next, table->work++)
+		if (d->key.domain_id == domain_id && d->shadow)
+			collect(table, d, addr, npages, false);
 }
 
 void attach_invalidate_all(struct attach_table *table)

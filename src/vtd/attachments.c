@@ -2,8 +2,9 @@
 /*
  * What each (device, PASID) should be attached to, from the unit's present state and the
  * guest's tables. Every path that may change it ends here: PASID- and context-cache
- * invalidations, SRTP, TE, reset, hot-plug. Plain requests are reconciled at once, PASIDs
- * by scans of the guest's tables (pasids.c), which may take several runs.
+ * invalidations, SRTP, TE, reset, hot-plug. Plain requests are reconciled at once, but for
+ * those whose table is to be shadowed, and PASIDs by scans of the guest's tables (pasids.c):
+ * both may take several runs.
  */
 #include "vtd/unit.h"
 
@@ -61,12 +62,10 @@ static void tell_guest(struct vtd_unit *u, struct vtd_device *d, struct vtd_poin
 	point->reported = reason;
 	if (!reason || vtd_fault_is_absence(reason))
 		return;
-	log_warn(
-		u->log, "vtd: device %s is blocked: %s (fault reason 0x%x)", name_of(d, point).text,
-		reason == VTD_FAULT_LEGACY_CONTEXT_INVALID
-			? "legacy-mode tables are not supported for it; boot Linux with intel_iommu=sm_on"
-			: "what the guest's tables say of it is wrong",
-		reason);
+	log_warn(u->log,
+		 "vtd: device %s is blocked: what the guest's tables say of it is wrong "
+		 "(fault reason 0x%x)",
+		 name_of(d, point).text, reason);
 	if (!lookup->fault_disabled)
 		vtd_fault_record(u, d->rid, point->at.pasid, 0, false, reason);
 }
@@ -88,7 +87,8 @@ static void note_attach(struct vtd_unit *u, struct vtd_device *d, struct vtd_poi
 	/* once, not at every retry */
 	if (!point->attach_failed && !lookup->fault_disabled)
 		vtd_fault_record(u, d->rid, point->at.pasid, 0, false,
-				 VTD_FAULT_PASID_TABLE_ACCESS);
+				 lookup->legacy ? VTD_FAULT_LEGACY_CONTEXT_ACCESS
+						: VTD_FAULT_PASID_TABLE_ACCESS);
 	point->attach_failed = true;
 }
 
@@ -96,12 +96,16 @@ void vtd_apply(struct vtd_unit *u, struct vtd_device *d, struct vtd_point *point
 	       enum vtd_fault_reason reason, const struct vtd_lookup *lookup)
 {
 	struct attachment attachment = lookup->attachment;
+	int ret;
 
 	if (reason)
 		attachment.kind = ATTACHMENT_BLOCKED;
 	attachment.page_requests = lookup->page_requests && d->page_requests;
 	tell_guest(u, d, point, reason, lookup);
-	note_attach(u, d, point, attach_reconcile(&u->attach, &point->at, &attachment), lookup);
+	ret = attach_reconcile(&u->attach, &point->at, &attachment);
+	point->later = ret == ATTACH_LATER;
+	if (!point->later)
+		note_attach(u, d, point, ret, lookup);
 }
 
 static void reconcile_plain(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock)
@@ -139,6 +143,18 @@ void vtd_reconcile_pasid(struct vtd_unit *u, uint32_t pasid)
 		reconcile_plain(u, d);
 		vtd_pasid_reconcile(u, d, pasid);
 	}
+}
+
+bool vtd_finish_plain(struct vtd_unit *u)
+{
+	for (struct vtd_device *d = u->devices; d; d = d->next) {
+		while (d->plain.later) {
+			if (attach_work_is_spent(&u->attach))
+				return false;
+			reconcile_plain(u, d);
+		}
+	}
+	return true;
 }
 
 bool vtd_settle(struct vtd_unit *u)

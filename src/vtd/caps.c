@@ -19,8 +19,9 @@
  * Caching mode (VT-d 4.1 s6.1 Caching Mode) says that entries which are not present are
  * cached too. That is what reconciling does: a device whose entry is absent is BLOCKED
  * until an invalidation makes us look again, so a guest that makes an entry present must
- * send one. It costs nothing per mapping: Linux invalidates at map time, and gives up
- * lazy flushing, for second-stage domains only, and those the unit does not offer.
+ * send one. In scalable mode it costs nothing per mapping: Linux invalidates at map time,
+ * and gives up lazy flushing, for second-stage domains only. Those it has in legacy mode,
+ * and there it is what lets their tables be shadowed.
  */
 #include "vtd/unit.h"
 

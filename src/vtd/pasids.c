@@ -316,6 +316,8 @@ bool vtd_scan(struct vtd_unit *u)
 {
 	struct vtd_device *d;
 
+	if (!vtd_finish_plain(u))
+		return false;
 	for (d = u->devices; d; d = d->next)
 		if (d->scan.pending && !d->scan.begun)
 			begin(u, d);

@@ -85,6 +85,23 @@ static void invalidate_translations(struct vtd_unit *u, const struct vtd_desc *d
 	}
 }
 
+/*
+ * Addresses here are of second-stage tables; for a domain's first-stage entries that the
+ * descriptor covers too, its whole domain goes.
+ */
+static void invalidate_second_stage(struct vtd_unit *u, const struct vtd_desc *d)
+{
+	struct vtd_desc whole = *d;
+
+	if (d->scope == VTD_SCOPE_PAGES) {
+		whole.scope = VTD_SCOPE_DOMAIN;
+		attach_invalidate_shadow(&u->attach, d->did, d->addr, d->npages);
+	} else if (d->scope == VTD_SCOPE_DOMAIN) {
+		attach_invalidate_shadow(&u->attach, d->did, 0, UINT64_MAX);
+	}
+	invalidate_translations(u, &whole, ATTACH_ANY_PASID);
+}
+
 /* The status is written, and the interrupt raised, only after all that came before. */
 static void complete(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_lock)
 {
@@ -136,16 +153,9 @@ static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cm
 		else
 			vtd_reconcile_all(u);
 		break;
-	case VTD_DESC_IOTLB: {
-		/* Addresses here are of second-stage tables; for a domain's first-stage entries
-		 * that the descriptor covers too, its whole domain goes. */
-		struct vtd_desc whole = *d;
-
-		if (d->scope == VTD_SCOPE_PAGES)
-			whole.scope = VTD_SCOPE_DOMAIN;
-		invalidate_translations(u, &whole, ATTACH_ANY_PASID);
+	case VTD_DESC_IOTLB:
+		invalidate_second_stage(u, d);
 		break;
-	}
 	case VTD_DESC_PASID_IOTLB:
 		invalidate_translations(u, d, d->pasid);
 		break;

@@ -20,6 +20,9 @@
 #define MAGIC 0x4f49565f5254534eULL /* "NSTR_VIO", the first letter in the lowest byte */
 enum { VERSION = 1, HEADER_BYTES = 32, TOLD_MAX = 2 * VTD_MAX_PASIDS };
 
+/* As run() in unit.c, but a VMM rather waits than has the guest hear of what fails later. */
+enum { WORK_TO_RESTORE = 1 << 24 };
+
 /*
  * Commands that are carried out but for what is left to scan: their hooks in the stream. That of
  * IQT: the next wait descriptor is to be dropped.
@@ -448,8 +451,9 @@ static int apply(struct vtd_unit *u, struct image *img) REQUIRES(u->cmd_lock)
 		vtd_told_claim_device(u, d);
 	u->quiet = true;
 	vtd_reconcile_all(u);
+	u->attach.work_end = u->attach.work + WORK_TO_RESTORE;
 	if (!vtd_settle(u))
-		u->quiet_err = -EIO;
+		log_info(u->log, "vtd: attachments of the saved state follow");
 	u->quiet = false;
 	for (struct vtd_device *d = u->devices; d; d = d->next)
 		vtd_told_forget_device(u, d);
@@ -463,7 +467,7 @@ static int restore_locked(struct vtd_unit *u, struct image *img) REQUIRES(u->cmd
 	uint64_t cap = u->cap, ecap = u->ecap;
 	int ret;
 
-	vtd_reset_locked(u); /* so nothing is cached for the new state; work has no limit now */
+	vtd_reset_locked(u); /* so nothing is cached for the new state */
 	vtd_set_caps(u, img->cap, img->ecap);
 	ret = apply(u, img);
 	if (ret) {

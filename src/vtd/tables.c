@@ -6,6 +6,7 @@
  */
 #include "vtd/tables.h"
 
+#include "pagetable/vtd_ss.h"
 #include "spec/vtd_tables.h"
 
 enum vtd_fault_reason vtd_pasid_entry_decode(const struct vtd_pasid_entry *entry, uint64_t cap,
@@ -248,11 +249,42 @@ unsigned int vtd_second_stage_levels(uint64_t cap, uint64_t aw)
 	return aw <= 3 && (FIELD_GET(VTD_CAP_SAGAW, cap) & BIT64(aw)) ? (unsigned int)aw + 2 : 0;
 }
 
-/*
- * Legacy mode: pass-through entries work. Second-stage tables would have to be shadowed
- * into the host's, which this unit does not do: for the guest, a translation type that
- * the hardware does not have.
- */
+uint64_t vtd_second_stage_reserved(uint64_t cap, uint64_t ecap)
+{
+	return (VTD_SS_ADDR & vtd_reserved_address(cap)) | VTD_SS_SNP |
+	       (ecap & VTD_ECAP_DT ? 0 : VTD_SS_TM);
+}
+
+/* VT-d 4.1 s9.3 Context Entry. No host nests a second stage, so such a table is shadowed. */
+static enum vtd_fault_reason decode_legacy(const struct vtd_lookup *lookup, uint64_t cap,
+					   uint64_t ecap, struct attachment *out)
+{
+	uint64_t qw0 = lookup->context[0], qw1 = lookup->context[1];
+	unsigned int levels = vtd_second_stage_levels(cap, FIELD_GET(VTD_LEGACY_CONTEXT_AW, qw1));
+
+	if (!levels)
+		return VTD_FAULT_LEGACY_CONTEXT_INVALID;
+	switch (FIELD_GET(VTD_LEGACY_CONTEXT_TT, qw0)) {
+	case VTD_LEGACY_TT_PASS_THROUGH:
+		*out = (struct attachment){ .kind = ATTACHMENT_BYPASS };
+		return VTD_FAULT_NONE;
+	case VTD_LEGACY_TT_DEVICE_TLB: /* device TLBs are the host's to keep right */
+		if (!(ecap & VTD_ECAP_DT))
+			return VTD_FAULT_LEGACY_CONTEXT_INVALID;
+		break;
+	case VTD_LEGACY_TT_UNTRANSLATED:
+		break;
+	default:
+		return VTD_FAULT_LEGACY_CONTEXT_INVALID;
+	}
+	*out = (struct attachment){
+		.kind = ATTACHMENT_SHADOW,
+		.domain_id = FIELD_GET(VTD_LEGACY_CONTEXT_DID, qw1),
+		.shadow = { .root = qw0 & VTD_TABLE_PTR, .levels = levels },
+	};
+	return VTD_FAULT_NONE;
+}
+
 enum vtd_fault_reason vtd_tables_lookup(const struct vtd_tables *tables, nst_rid rid,
 					struct vtd_lookup *out)
 {
@@ -260,13 +292,7 @@ enum vtd_fault_reason vtd_tables_lookup(const struct vtd_tables *tables, nst_rid
 
 	if (reason)
 		return reason;
-	if (!out->legacy)
-		return vtd_pasid_entry_decode(&out->entry, tables->cap, tables->ecap,
-					      &out->attachment);
-	if (FIELD_GET(VTD_LEGACY_CONTEXT_TT, out->context[0]) != VTD_LEGACY_TT_PASS_THROUGH ||
-	    !vtd_second_stage_levels(tables->cap,
-				     FIELD_GET(VTD_LEGACY_CONTEXT_AW, out->context[1])))
-		return VTD_FAULT_LEGACY_CONTEXT_INVALID;
-	out->attachment.kind = ATTACHMENT_BYPASS;
-	return VTD_FAULT_NONE;
+	if (out->legacy)
+		return decode_legacy(out, tables->cap, tables->ecap, &out->attachment);
+	return vtd_pasid_entry_decode(&out->entry, tables->cap, tables->ecap, &out->attachment);
 }

@@ -83,6 +83,9 @@ static inline uint64_t vtd_reserved_address(uint64_t cap)
 /* Levels of a second stage of address width @aw (field value), or 0: not offered. */
 unsigned int vtd_second_stage_levels(uint64_t cap, uint64_t aw);
 
+/* Bits that are reserved in every entry of one. */
+uint64_t vtd_second_stage_reserved(uint64_t cap, uint64_t ecap);
+
 /* Reasons that say "nothing there (yet)", not "this is wrong". */
 static inline bool vtd_fault_is_absence(enum vtd_fault_reason reason)
 {

@@ -155,8 +155,7 @@ static enum vtd_fault_reason walk_second_stage(struct walk *w, uint64_t address,
 	const struct vtd_ss_request req = {
 		.address = address,
 		.table = w->entry->ss_root,
-		.reserved = (VTD_SS_ADDR & vtd_reserved_address(w->tr->cap)) | VTD_SS_SNP |
-			    (w->tr->ecap & VTD_ECAP_DT ? 0 : VTD_SS_TM),
+		.reserved = vtd_second_stage_reserved(w->tr->cap, w->tr->ecap),
 		.levels = w->entry->ss_levels,
 		.write = write,
 	};

@@ -32,6 +32,11 @@ static int open_descriptors(struct vtd_unit *u)
 	return ret;
 }
 
+static void work_to_do(void *opaque)
+{
+	vtd_announce_work(opaque);
+}
+
 int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 {
 	struct vtd_unit *u;
@@ -67,6 +72,7 @@ int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 	u->max_pasids = VTD_MAX_PASIDS;
 	mutex_init(&u->cmd_lock);
 	attach_table_init(&u->attach, u->vm, u->log);
+	u->attach.shadow_ops = (struct attach_shadow_ops){ vtd_shadow_walk, work_to_do, u };
 	vtd_regs_init(&u->regs);
 	vtd_regs_reset(&u->regs, u->cap, u->ecap);
 	mutex_lock(&u->cmd_lock);
@@ -548,6 +554,8 @@ static void vtd_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *st
 		.expired_page_requests = u->expired_page_requests,
 		.host_faults = u->host_faults,
 		.lost_host_faults = u->lost_host_faults,
+		.shadow_domains = u->attach.shadow_domains,
+		.shadow_calls = u->attach.shadow_calls,
 		.walks = atomic_load(&u->xlate.walks),
 	};
 	mutex_unlock(&u->cmd_lock);

@@ -7,6 +7,7 @@
  *	pasids.c	the points of a device's PASIDs; scans of its PASID tables
  *	queue.c		the invalidation queue
  *	ir.c		interrupt remapping
+ *	shadow.c	second-stage tables for the host's shadows of them
  *	page_request.c	page requests from the host's fault queue to the guest's
  *	page_service.c	page requests of emulated devices
  *	host_fault.c	faults that the host reports of passed-through devices
@@ -38,6 +39,7 @@ struct vtd_point {
 	struct attach_point at;
 	enum vtd_fault_reason reported; /* what the guest was last told about its entry */
 	bool attach_failed;		/* ... and that the host refused it */
+	bool later;			/* the shadow that it waits for is not complete */
 };
 
 /* How far the PASID table of a device has been read: see pasids.c. */
@@ -169,15 +171,21 @@ void vtd_reconcile_device(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->
 void vtd_reconcile_all(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 /* Those whose source id is @sid but for the bits of @ignore. */
 void vtd_reconcile_sid(struct vtd_unit *u, nst_rid sid, uint16_t ignore) REQUIRES(u->cmd_lock);
+/* The plain requests that wait for a shadow. False if the work of this run was spent before. */
+NST_MUST_CHECK bool vtd_finish_plain(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 /* One PASID of every device, and plain requests, at once. */
 void vtd_reconcile_pasid(struct vtd_unit *u, uint32_t pasid) REQUIRES(u->cmd_lock);
 /*
- * All scans, then all that was collected for the host. False if the work of this run was
- * spent before: call again.
+ * All shadows and scans, then all that was collected for the host. False if the work of this run
+ * was spent before: call again.
  */
 NST_MUST_CHECK bool vtd_settle(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 
-/* pasids.c */
+/* shadow.c: attach_shadow_ops.walk of a unit */
+void vtd_shadow_walk(void *opaque, const struct attachment *key, uint64_t iova,
+		     struct shadow_block *block);
+
+/* pasids.c; plain requests too. */
 NST_MUST_CHECK bool vtd_scan(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 void vtd_pasid_reconcile(struct vtd_unit *u, struct vtd_device *d, uint32_t pasid)
 	REQUIRES(u->cmd_lock);

@@ -347,8 +347,8 @@ static void legacy_pass_through_works(void **state)
 	gcmd(rig, GCMD_SRTP, 0);
 	gcmd(rig, GCMD_TE, 0);
 	assert_int_equal(place_of(d), PLACE_SAME);
-	/* second-stage tables of the guest are not there: blocked, and said */
-	*mem64(rig, GPA_ROOT2 + 0x1000 + 16 * d->rid) = GPA_DATA | 1;
+	/* a type that there is not: blocked, and said */
+	*mem64(rig, GPA_ROOT2 + 0x1000 + 16 * d->rid) = GPA_DATA | 1 | 3 << 2;
 	reg64_set(rig, REG_CCMD, 1ULL << 63 | 1ULL << 61);
 	assert_int_equal(place_of(d), NOWHERE);
 	assert_int_equal(fault_reason(rig, 0), 3);

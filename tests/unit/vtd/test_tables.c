@@ -369,11 +369,30 @@ static void legacy_pass_through(void **state)
 	w->tables.cap |= VTD_CAP_SAGAW_48;
 	assert_int_equal(look(w, &out), 0);
 	assert_int_equal(out.attachment.kind, ATTACHMENT_BYPASS);
-	for (unsigned int type = 0; type < 4; type++) {
-		ctx[0] = 1 | type << 2;
-		assert_int_equal(look(w, &out), type == 2 ? 0 : 0x03);
+	ctx[1] = 2 | 0xabcd << 8;
+	for (unsigned int type = 0; type < 3; type++) {
+		ctx[0] = 0x7654321000 | 1 | type << 2;
+		w->tables.ecap &= ~VTD_ECAP_DT;
+		assert_int_equal(look(w, &out), type == 1 ? 0x03 : 0);
+		w->tables.ecap |= VTD_ECAP_DT;
+		assert_int_equal(look(w, &out), 0);
+		if (type == 2)
+			continue;
+		assert_int_equal(out.attachment.kind, ATTACHMENT_SHADOW);
+		assert_int_equal(out.attachment.shadow.root, 0x7654321000);
+		assert_int_equal(out.attachment.shadow.levels, 4);
+		assert_int_equal(out.attachment.domain_id, 0xabcd);
 	}
-	ctx[0] |= 2;
+	for (unsigned int aw = 0; aw < 8; aw++) {
+		ctx[0] = 1;
+		ctx[1] = aw;
+		w->tables.cap = (w->tables.cap & ~VTD_CAP_SAGAW) | VTD_CAP_SAGAW_39 | VTD_CAP_SAGAW_48;
+		assert_int_equal(look(w, &out), aw == 1 || aw == 2 ? 0 : 0x03);
+		if (aw == 1)
+			assert_int_equal(out.attachment.shadow.levels, 3);
+	}
+	ctx[0] = 1 | 3 << 2 | 2;
+	ctx[1] = 2;
 	assert_int_equal(look(w, &out), 0x03);
 	assert_true(out.fault_disabled);
 	*at(w, ROOT) = 0x00007fff00000001;
