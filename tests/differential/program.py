@@ -4,8 +4,9 @@
 # a change of tables and the invalidations which it calls for (VT-d 4.1 s6.5.3.3, with caching mode) are one step, so
 # that a program without some of its steps is still one that keeps the rules.
 #
-# There are two kinds: "first" has first-stage tables and pass-through in scalable mode, and pass-through in legacy
-# mode; "second" has second-stage tables in both modes. Bad entries, addresses and descriptors are among all of it.
+# There are three kinds: "first" has first-stage tables and pass-through in scalable mode, and pass-through in legacy
+# mode; "second" has second-stage tables in both modes; "legacy" has them in legacy mode, and pass-through in both. Bad
+# entries, addresses and descriptors are among all of it.
 import random
 
 ROOTS = (0x100000, 0x101000)            # scalable mode, legacy mode
@@ -38,7 +39,7 @@ class Generator:
         self.memory = {}        # what was stored
         self.next_table, self.seq = TABLES, 0
         self.gcmd = 0
-        self.legacy = False
+        self.legacy = mode == "legacy"
         self.domains = [Domain(n + 1, self.table(), 4) for n in range(DOMAINS)]
         self.entries = [None, None]     # the domain each device is on, in the mode that is on
         self.dids = [0, 0]              # of its PASID-table entry
@@ -230,6 +231,8 @@ class Generator:
         if self.legacy:
             self.attach_legacy(device, domain)
             return
+        if self.mode == "legacy":
+            domain = None
         kind = 1 if self.mode == "first" else 2
         word0 = 1 | (kind << 6 if domain else self.random.choice((4, 4, 4, 0, 5, 7)) << 6)
         word0 |= 2 << 2 | (domain.top if domain and kind == 2 else 0)
@@ -247,7 +250,7 @@ class Generator:
         self.entry_changed(device, words[1])
 
     def attach_legacy(self, device, domain):
-        word0 = domain.top | 1 if domain and self.mode == "second" else 1 | 2 << 2
+        word0 = domain.top | 1 if domain and self.mode != "first" else 1 | 2 << 2
         word1 = 2 | (domain.did if domain else 9) << 8
         odd = self.random.random()
         if odd < 0.06:
@@ -258,7 +261,7 @@ class Generator:
             word1 = word1 & ~7 | self.random.choice((0, 3, 5))
         elif odd < 0.17:
             word0 |= 1 << self.random.randrange(4, 12)
-        self.entries[device] = domain if self.mode == "second" else None
+        self.entries[device] = domain if self.mode != "first" else None
         self.store(CONTEXTS[1] + (device + 1) * 8 * 16, word0, word1)
         self.invalidate((1 | 1 << 4, 0), (2 | 1 << 4, 0))
 
@@ -299,7 +302,7 @@ class Generator:
             self.probe(self.random.randrange(2), None, DATA)
             self.command(TE)
             return
-        self.legacy = self.random.random() < 0.4
+        self.legacy = self.random.random() < (0.8 if self.mode == "legacy" else 0.4)
         self.entries, self.dids = [None, None], [0, 0]
         for device in range(2):
             self.store(PASID_TABLES + device * 0x1000, *[0] * 8)

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# run.py NESTOR [--programs N] [--steps N] [--seed N]: that many programs from that seed on, half of each kind, on QEMU
+# run.py NESTOR [--programs N] [--steps N] [--seed N]: that many programs from that seed on, a third of each kind, on QEMU
 # and Nestor. Ends with how often each known difference was seen, and with status 1 at the first unknown one, whose
 # program is printed, shrunk.
 import argparse
@@ -18,7 +18,7 @@ options = parser.parse_args()
 
 rules, operations = compare.Rules(), 0
 for n in range(options.programs):
-    seed, mode = options.seed + n // 2, ("first", "second")[n % 2]
+    seed, mode = options.seed + n // 3, ("first", "second", "legacy")[n % 3]
     count, difference = compare.check(options.nestor, seed, mode, options.steps, rules)
     operations += count
     if difference:

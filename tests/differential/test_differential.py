@@ -40,6 +40,11 @@ def second_stage_programs(scratch):
 
 
 @test
+def legacy_mode_programs(scratch):
+    agree("legacy", 1)
+
+
+@test
 def a_difference_is_seen_and_shrunk(scratch):
     """Without a row of the table there has to be one, and its program is short."""
     class Fewer(compare.Rules):
