@@ -2,7 +2,8 @@
 /*
  * One VT-d remapping unit, inside. Files of this folder by what they do:
  *
- *	unit.c		life cycle, devices, register accesses, global commands
+ *	unit.c		life cycle, register accesses, global commands
+ *	devices.c	passed-through devices come, go and are renumbered
  *	attachments.c	which points to reconcile, and what the guest is told
  *	pasids.c	the points of a device's PASIDs; scans of its PASID tables
  *	queue.c		the invalidation queue
@@ -144,10 +145,18 @@ static inline struct vtd_unit *to_vtd_unit(struct nst_viommu *viommu)
 
 /* unit.c: as after power-on, but for the devices. */
 void vtd_reset_locked(struct vtd_unit *u) REQUIRES(u->cmd_lock);
-/* What is offered, to the guest by registers and devices; resets the registers. */
-void vtd_set_caps(struct vtd_unit *u, uint64_t cap, uint64_t ecap) REQUIRES(u->cmd_lock);
+/* All that is to be done, up to the work one run may take. */
+void vtd_run(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 /* Have the VMM call nst_viommu_process(). */
 void vtd_announce_work(struct vtd_unit *u);
+
+/* devices.c: the functions of viommu_ops of these names. */
+int vtd_attach(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev, bool alias);
+void vtd_detach(struct nst_viommu *viommu, nst_rid rid);
+void vtd_detach_device(struct nst_viommu *viommu, struct nst_device *dev);
+int vtd_renumber(struct nst_viommu *viommu, const struct nst_rid_move *moves, size_t count);
+/* What is offered, to the guest by registers and devices; resets the registers. */
+void vtd_set_caps(struct vtd_unit *u, uint64_t cap, uint64_t ecap) REQUIRES(u->cmd_lock);
 
 /* What only nst_viommu_translate() can do: ECAP bits that no host gives or takes. */
 #define VTD_EMULATED_ECAP (VTD_ECAP_SSTS | VTD_ECAP_NEST)
