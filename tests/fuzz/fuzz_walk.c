@@ -52,8 +52,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	struct naive_request q = { le64_get(r.iova), r.flags & 32 ? 5 : 4, 12 + r.gpa_bits % 41,
 		r.flags & 1, r.flags & 2, r.flags & 4, r.flags & 8, r.flags & 16 };
-	struct vtd_fs_request req = { q.iova, UINT64_MAX << q.gpa_bits, (unsigned int)q.levels,
-		q.write, q.supervisor, q.wp, q.ea, q.peek };
+	struct vtd_fs_request req = {
+		.iova = q.iova, .reserved = UINT64_MAX << q.gpa_bits, .levels = (unsigned int)q.levels,
+		.write = q.write, .supervisor = q.supervisor, .write_protect = q.wp,
+		.extended_accessed = q.ea, .peek = q.peek,
+	};
 	top.table = (uint64_t)(r.root % (PAGES + 1)) << 12;
 	top.level = req.levels;
 	want = naive_walk(&oracle, top.table, &q);
