@@ -114,8 +114,8 @@ int iommufd_get_hw_info(const struct iommufd *iommufd, uint32_t dev_id, struct i
 	struct iommu_hw_info cmd = {
 		.size = sizeof(cmd),
 		.dev_id = dev_id,
-		.data_len = sizeof(info.vtd),
-		.data_uptr = (uintptr_t)&info.vtd,
+		.data_len = sizeof(info.smmuv3), /* the longest */
+		.data_uptr = (uintptr_t)&info.smmuv3,
 	};
 	int ret = call(iommufd, IOMMU_GET_HW_INFO, &cmd);
 
@@ -165,16 +165,19 @@ int iommufd_hwpt_alloc_vtd_s1(const struct iommufd *iommufd, uint32_t dev_id, ui
 	return hwpt_alloc(iommufd, &cmd, hwpt_id);
 }
 
-int iommufd_fault_queue_alloc(const struct iommufd *iommufd, uint32_t *fault_id, int *fd)
+int iommufd_hwpt_alloc_arm_smmuv3(const struct iommufd *iommufd, uint32_t dev_id,
+				  uint32_t viommu_id, const struct iommu_hwpt_arm_smmuv3 *data,
+				  uint32_t *hwpt_id)
 {
-	struct iommu_fault_alloc cmd = { .size = sizeof(cmd) };
-	int ret = call(iommufd, IOMMU_FAULT_QUEUE_ALLOC, &cmd);
+	struct iommu_hwpt_alloc cmd = {
+		.dev_id = dev_id,
+		.pt_id = viommu_id,
+		.data_type = IOMMU_HWPT_DATA_ARM_SMMUV3,
+		.data_len = sizeof(*data),
+		.data_uptr = (uintptr_t)data,
+	};
 
-	if (ret)
-		return ret;
-	*fault_id = cmd.out_fault_id;
-	*fd = (int)cmd.out_fault_fd;
-	return 0;
+	return hwpt_alloc(iommufd, &cmd, hwpt_id);
 }
 
 int iommufd_viommu_alloc(const struct iommufd *iommufd, uint32_t type, uint32_t dev_id,
@@ -224,6 +227,34 @@ int iommufd_veventq_alloc(const struct iommufd *iommufd, uint32_t viommu_id, uin
 		return ret;
 	*veventq_id = cmd.out_veventq_id;
 	*fd = (int)cmd.out_veventq_fd;
+	return 0;
+}
+
+int iommufd_viommu_invalidate_arm_smmuv3(const struct iommufd *iommufd, uint32_t viommu_id,
+					 const struct iommu_viommu_arm_smmuv3_invalidate *commands,
+					 uint32_t count)
+{
+	struct iommu_hwpt_invalidate cmd = {
+		.size = sizeof(cmd),
+		.hwpt_id = viommu_id,
+		.data_uptr = (uintptr_t)commands,
+		.data_type = IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3,
+		.entry_len = sizeof(*commands),
+		.entry_num = count,
+	};
+
+	return call(iommufd, IOMMU_HWPT_INVALIDATE, &cmd);
+}
+
+int iommufd_fault_queue_alloc(const struct iommufd *iommufd, uint32_t *fault_id, int *fd)
+{
+	struct iommu_fault_alloc cmd = { .size = sizeof(cmd) };
+	int ret = call(iommufd, IOMMU_FAULT_QUEUE_ALLOC, &cmd);
+
+	if (ret)
+		return ret;
+	*fault_id = cmd.out_fault_id;
+	*fd = (int)cmd.out_fault_fd;
 	return 0;
 }
 

@@ -22,7 +22,10 @@ struct iommufd_hw_info {
 	uint32_t type;	       /* enum iommu_hw_info_type */
 	uint64_t capabilities; /* enum iommufd_hw_capabilities */
 	uint8_t max_pasid_log2;
-	struct iommu_hw_info_vtd vtd; /* valid if type is IOMMU_HW_INFO_TYPE_INTEL_VTD */
+	union { /* by type */
+		struct iommu_hw_info_vtd vtd;
+		struct iommu_hw_info_arm_smmuv3 smmuv3;
+	};
 };
 
 NST_MUST_CHECK int iommufd_open(struct nst_host *host, struct iommufd *out);
@@ -58,6 +61,17 @@ NST_MUST_CHECK int iommufd_hwpt_alloc_vtd_s1(const struct iommufd *iommufd, uint
 					     uint32_t parent_id, uint32_t flags, uint32_t fault_id,
 					     const struct iommu_hwpt_vtd_s1 *data,
 					     uint32_t *hwpt_id);
+
+/* An SMMUv3's nested HWPT is made from a vIOMMU, and holds words of a stream table entry. */
+NST_MUST_CHECK int iommufd_hwpt_alloc_arm_smmuv3(const struct iommufd *iommufd, uint32_t dev_id,
+						 uint32_t viommu_id,
+						 const struct iommu_hwpt_arm_smmuv3 *data,
+						 uint32_t *hwpt_id);
+
+/* All of the @count commands, or an error: how many are done then, nobody knows. */
+NST_MUST_CHECK int iommufd_viommu_invalidate_arm_smmuv3(
+	const struct iommufd *iommufd, uint32_t viommu_id,
+	const struct iommu_viommu_arm_smmuv3_invalidate *commands, uint32_t count);
 
 /* A queue of page requests, and the descriptor to read them from and to answer them with. */
 NST_MUST_CHECK int iommufd_fault_queue_alloc(const struct iommufd *iommufd, uint32_t *fault_id,

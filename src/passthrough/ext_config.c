@@ -162,7 +162,10 @@ int device_ext_config_init(struct nst_device *dev, const uint8_t *cfg,
 
 unsigned int device_pasid_bits(const struct nst_device *dev)
 {
-	return dev->pasid_cap && dev->pasid_capable ? dev->hw_info.max_pasid_log2 : 0;
+	/* on Arm they come with the guest's table of contexts, whatever the parent is */
+	bool capable = dev->pasid_capable || dev->hw_info.type == IOMMU_HW_INFO_TYPE_ARM_SMMUV3;
+
+	return dev->pasid_cap && capable ? dev->hw_info.max_pasid_log2 : 0;
 }
 
 /* --- the guest's view -------------------------------------------------------------------- */

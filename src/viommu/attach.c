@@ -48,8 +48,9 @@ static struct attach_domain **bucket_of(struct attach_table *table, uint32_t dom
 static struct attach_domain **key_bucket_of(struct attach_table *table,
 					    const struct attachment *key)
 {
-	uint64_t root = key->s1.pgtbl_addr | key->shadow.root; /* one of them is 0 */
-	uint64_t word = root >> PAGE_SHIFT_4K ^ (uint64_t)key->domain_id << 40;
+	uint64_t root = key->s1.pgtbl_addr | key->shadow.root; /* all but one of these are 0 */
+	uint64_t word = root >> PAGE_SHIFT_4K ^ key->ste.ste[0] >> 6 ^
+			(uint64_t)key->domain_id << 40;
 
 	return &table->by_key[word * table->key_secret >> (64 - ATTACH_DOMAIN_BUCKETS_LG2)];
 }
@@ -59,7 +60,9 @@ static bool same_key(const struct attachment *a, const struct attachment *b)
 	return a->kind == b->kind && a->domain_id == b->domain_id &&
 	       a->page_requests == b->page_requests && a->s1.pgtbl_addr == b->s1.pgtbl_addr &&
 	       a->s1.addr_width == b->s1.addr_width && a->s1.flags == b->s1.flags &&
-	       a->shadow.root == b->shadow.root && a->shadow.levels == b->shadow.levels;
+	       a->shadow.root == b->shadow.root && a->shadow.levels == b->shadow.levels &&
+	       a->format == b->format && a->viommu_id == b->viommu_id &&
+	       a->ste.ste[0] == b->ste.ste[0] && a->ste.ste[1] == b->ste.ste[1];
 }
 
 static bool serves(const struct attach_domain *domain, const struct attachment *desired)
@@ -107,9 +110,15 @@ static int alloc_nested(struct attach_table *table, const struct nst_device *dev
 {
 	uint32_t flags = (dev->pasid_capable ? IOMMU_HWPT_ALLOC_PASID : 0) |
 			 (key->page_requests ? IOMMU_HWPT_FAULT_ID_VALID : 0);
-	int ret = iommufd_hwpt_alloc_vtd_s1(&table->vm->iommufd, dev->dev_id, dev->parent->hwpt_id,
-					    flags, table->fault_id, &key->s1, hwpt_id);
+	const struct iommufd *iommufd = &table->vm->iommufd;
+	int ret;
 
+	if (key->format == ATTACH_ARM_SMMUV3) /* takes PASIDs by itself */
+		ret = iommufd_hwpt_alloc_arm_smmuv3(iommufd, dev->dev_id, key->viommu_id, &key->ste,
+						    hwpt_id);
+	else
+		ret = iommufd_hwpt_alloc_vtd_s1(iommufd, dev->dev_id, dev->parent->hwpt_id, flags,
+						table->fault_id, &key->s1, hwpt_id);
 	if (!ret)
 		table->nested_hwpts++;
 	return ret;

@@ -48,16 +48,25 @@ enum attachment_kind {
 	ATTACHMENT_SHADOW
 };
 
+/* What a nested HWPT is made from. */
+enum attach_format {
+	ATTACH_VTD_S1,	   /* a first-stage table, on the nesting parent */
+	ATTACH_ARM_SMMUV3, /* words of a stream table entry, on a vIOMMU */
+};
+
 /* What a (device, PASID) should be attached to. The rest is meaningful for domains only. */
 struct attachment {
 	enum attachment_kind kind;
+	enum attach_format format;   /* STAGE1 */
 	uint32_t domain_id;	     /* the tag the guest invalidates by */
 	bool page_requests;	     /* go to the fault queue; else the host refuses them */
-	struct iommu_hwpt_vtd_s1 s1; /* STAGE1: root, width, flags */
+	struct iommu_hwpt_vtd_s1 s1; /* ATTACH_VTD_S1: root, width, flags */
 	struct {
 		uint64_t root;
 		unsigned int levels;
-	} shadow; /* SHADOW */
+	} shadow;			  /* SHADOW */
+	struct iommu_hwpt_arm_smmuv3 ste; /* ATTACH_ARM_SMMUV3, with */
+	uint32_t viommu_id;		  /* ... the device's */
 };
 
 enum { ATTACH_BATCH_MAX = 512, ATTACH_BATCHES = 16 };
