@@ -11,9 +11,8 @@
 #ifndef VTD_REGS_H
 #define VTD_REGS_H
 
-#include "base/bits.h"
-#include "base/lock.h"
 #include "spec/vtd_interrupts.h"
+#include "viommu/regfile.h"
 
 #include <stdbool.h>
 
@@ -161,32 +160,55 @@ enum vtd_iqei {
 
 enum { VTD_MMIO_DWORDS = 4096 / 4 };
 
-/*
- * The register file. Its lock is held for a few instructions only, and nothing is
- * called with it held, so a read never waits for a command.
- */
+/* The register file: viommu/regfile.h. */
 struct vtd_regs {
-	struct mutex lock; /* protects dwords; inside the unit's cmd_lock */
+	struct regfile file;
 	uint32_t dwords[VTD_MMIO_DWORDS];
 };
 
 void vtd_regs_init(struct vtd_regs *regs);
-void vtd_regs_fini(struct vtd_regs *regs);
+static inline void vtd_regs_fini(struct vtd_regs *regs)
+{
+	regfile_fini(&regs->file);
+}
+
 /* Everything to its reset value, CAP and ECAP to these. */
 void vtd_regs_reset(struct vtd_regs *regs, uint64_t cap, uint64_t ecap);
 
 /* Everything at once, to what vtd_reg_get() gave of each. */
-void vtd_regs_load(struct vtd_regs *regs, const uint64_t values[VTD_NUM_REGS]);
+static inline void vtd_regs_load(struct vtd_regs *regs, const uint64_t values[VTD_NUM_REGS])
+{
+	regfile_load(&regs->file, values);
+}
 
 /* Software's side: access rules apply. The write returns the hooks it hit. */
-uint64_t vtd_regs_read(struct vtd_regs *regs, uint64_t offset, unsigned int size);
-unsigned int vtd_regs_write(struct vtd_regs *regs, uint64_t offset, unsigned int size,
-			    uint64_t value);
+static inline uint64_t vtd_regs_read(struct vtd_regs *regs, uint64_t offset, unsigned int size)
+{
+	return regfile_read(&regs->file, offset, size);
+}
+
+static inline unsigned int vtd_regs_write(struct vtd_regs *regs, uint64_t offset, unsigned int size,
+					  uint64_t value)
+{
+	return regfile_write(&regs->file, offset, size, value);
+}
 
 /* The unit's side: no rules. */
-uint64_t vtd_reg_get(struct vtd_regs *regs, enum vtd_reg reg);
-void vtd_reg_set(struct vtd_regs *regs, enum vtd_reg reg, uint64_t value);
+static inline uint64_t vtd_reg_get(struct vtd_regs *regs, enum vtd_reg reg)
+{
+	return regfile_get(&regs->file, reg);
+}
+
+static inline void vtd_reg_set(struct vtd_regs *regs, enum vtd_reg reg, uint64_t value)
+{
+	regfile_set(&regs->file, reg, value);
+}
+
 /* Clears, then sets bits; returns what was there before. */
-uint64_t vtd_reg_update(struct vtd_regs *regs, enum vtd_reg reg, uint64_t clear, uint64_t set);
+static inline uint64_t vtd_reg_update(struct vtd_regs *regs, enum vtd_reg reg, uint64_t clear,
+				      uint64_t set)
+{
+	return regfile_update(&regs->file, reg, clear, set);
+}
 
 #endif

@@ -240,9 +240,9 @@ static void every_bit_that_one_clears(void **state)
 			if (!(w1c >> bit & 1))
 				continue;
 			for (unsigned int other = 0; other < 32; other++) {
-				mutex_lock(&u->regs.lock);
+				mutex_lock(&u->regs.file.lock);
 				u->regs.dwords[at / 4] |= 1u << bit;
-				mutex_unlock(&u->regs.lock);
+				mutex_unlock(&u->regs.file.lock);
 				reg32_set(rig, at, 1u << other);
 				assert_int_equal(reg32(rig, at) >> bit & 1, other != bit);
 			}
