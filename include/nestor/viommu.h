@@ -62,6 +62,55 @@ struct nst_vtd_config {
 NST_MUST_CHECK NST_API int nst_vtd_create(const struct nst_vtd_config *config,
 					  struct nst_viommu **out);
 
+/** enum nst_smmuv3_feature - what a unit can offer beyond what every one does. */
+enum nst_smmuv3_feature {
+	/** Devices may keep translations (IDR0.ATS). Shown are those whose host lets them. */
+	NST_SMMUV3_ATS = 1 << 0,
+};
+
+/** enum nst_smmuv3_irq - the wired interrupts of a unit; all are edges. */
+enum nst_smmuv3_irq {
+	NST_SMMUV3_IRQ_EVENTQ,
+	NST_SMMUV3_IRQ_CMD_SYNC,
+	NST_SMMUV3_IRQ_GERROR,
+};
+
+/**
+ * struct nst_smmuv3_config - an Arm SMMUv3 of stage 1, with what QEMU 11.1's has if the rest is 0.
+ * @vm: whose memory holds the guest's tables and queues.
+ * @send_msi: deliver an interrupt: a 4-byte write of @data to @address, which is not memory of
+ *	the VM (there the unit writes itself). NULL: the unit has no MSIs. Where from, and with
+ *	what lock held: as for nst_vtd_config.
+ * @pulse: raise a wired interrupt: of every interrupt, beside its MSI. NULL: there are none.
+ * @features: of enum nst_smmuv3_feature.
+ * @ssid_bits: of a SubstreamID (PASID), up to 20; a host IOMMU may have fewer. 0: there are none.
+ * @oas_bits: of a guest-physical address: 32, 36, 40, 42, 44 or 48; a host IOMMU may have fewer.
+ *	0: 44.
+ */
+struct nst_smmuv3_config {
+	struct nst_vm *vm;
+	const struct nst_log *log;
+	void (*send_msi)(void *opaque, uint64_t address, uint32_t data);
+	void (*pulse)(void *opaque, enum nst_smmuv3_irq irq);
+	void *opaque;
+	unsigned int features;
+	unsigned int ssid_bits, oas_bits;
+};
+
+/** Bytes of both register pages. */
+#define NST_SMMUV3_MMIO_SIZE 0x20000
+
+/**
+ * nst_smmuv3_create() - Source: Arm IHI 0070G.b. A device's StreamID is its requester id. Such a
+ * unit cannot be saved yet; it has no notifiers, no ATS for emulated devices (NST_SMMUV3_ATS is
+ * for passed-through ones), and remaps no interrupts. nst_viommu_attach_alias() is -EOPNOTSUPP,
+ * and of two devices that the guest gives one number the second is blocked: a host gives a
+ * StreamID to one only.
+ * Errors: -ENOMEM, -EINVAL (@features, @ssid_bits or @oas_bits is not one of these).
+ */
+NST_MUST_CHECK NST_API int nst_smmuv3_create(const struct nst_smmuv3_config *config,
+					     struct nst_viommu **out);
+
 /** nst_viommu_destroy() - detaches what is still attached. @viommu may be NULL. */
 NST_API void nst_viommu_destroy(struct nst_viommu *viommu);
 
@@ -439,7 +488,8 @@ NST_API void nst_viommu_expire_page_requests(struct nst_viommu *viommu);
  * bytes (docs/state.md), consistent at one moment between two commands; the unit goes on.
  * @data: to be freed with free(3).
  * What the devices are attached to is not in it: it follows from the rest and from the
- * guest's memory. Stop the guest first, and save its memory too. Errors: -ENOMEM. Threads: any.
+ * guest's memory. Stop the guest first, and save its memory too. Errors: -ENOMEM, -EOPNOTSUPP (an
+ * SMMUv3). Threads: any.
  */
 NST_MUST_CHECK NST_API int nst_viommu_save(struct nst_viommu *viommu, void **data, size_t *size);
 

@@ -116,7 +116,8 @@ void nst_viommu_process(struct nst_viommu *viommu)
 
 void nst_viommu_expire_page_requests(struct nst_viommu *viommu)
 {
-	viommu->ops->expire_page_requests(viommu);
+	if (viommu->ops->expire_page_requests)
+		viommu->ops->expire_page_requests(viommu);
 }
 
 int nst_viommu_remap_msi(struct nst_viommu *viommu, nst_rid rid, uint64_t address, uint32_t data,

@@ -35,7 +35,7 @@ struct viommu_ops {
 	void (*reset)(struct nst_viommu *viommu);
 	int (*fd)(struct nst_viommu *viommu);
 	void (*process)(struct nst_viommu *viommu);
-	void (*expire_page_requests)(struct nst_viommu *viommu);
+	void (*expire_page_requests)(struct nst_viommu *viommu); /* NULL: there are none */
 	/* NULL: interrupts are not remapped */
 	int (*remap_msi)(struct nst_viommu *viommu, nst_rid rid, uint64_t address, uint32_t data,
 			 unsigned int flags, struct nst_interrupt *out);

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Event records, global errors and interrupts: SMMUv3 IHI0070G.b s7 Faults, errors and Event
+ * queue, s3.18 Interrupts and notifications.
+ *
+ * An MSI is a write like any other: Linux has that of CMD_SYNC go to memory, and polls there.
+ */
+#include "smmuv3/unit.h"
+
+#include "base/log.h"
+#include "spec/smmu_caps.h"
+
+/* --- interrupts ------------------------------------------------------------------------- */
+
+/* s3.18.2: a pulse on the wire, and an MSI if there is an address for it. */
+static void deliver(struct smmu_unit *u, uint64_t address, uint32_t data, enum nst_smmuv3_irq irq)
+{
+	le32 value = le32_make(data);
+
+	if (u->pulse)
+		u->pulse(u->opaque, irq);
+	if (address &&
+	    nst_mem_write(nst_vm_mem(u->vm), (nst_gpa){ address }, &value, sizeof(value)))
+		u->send_msi(u->opaque, address, data);
+}
+
+static void raise_gerror(struct smmu_unit *u)
+{
+	if (smmu_reg_get(&u->regs, SMMU_IRQ_CTRL) & SMMU_IRQ_GERROR)
+		deliver(u, smmu_reg_get(&u->regs, SMMU_GERROR_IRQ_CFG0),
+			(uint32_t)smmu_reg_get(&u->regs, SMMU_GERROR_IRQ_CFG1),
+			NST_SMMUV3_IRQ_GERROR);
+}
+
+static void raise_eventq(struct smmu_unit *u)
+{
+	if (smmu_reg_get(&u->regs, SMMU_IRQ_CTRL) & SMMU_IRQ_EVENTQ)
+		deliver(u, smmu_reg_get(&u->regs, SMMU_EVENTQ_IRQ_CFG0),
+			(uint32_t)smmu_reg_get(&u->regs, SMMU_EVENTQ_IRQ_CFG1),
+			NST_SMMUV3_IRQ_EVENTQ);
+}
+
+void smmu_sync_raise(struct smmu_unit *u, const struct smmu_command *c)
+{
+	/* IDR0.SEV: there are no events to send (SMMU_SYNC_SEV) */
+	if (c->sync.signal == SMMU_SYNC_IRQ)
+		deliver(u, c->sync.msi_address, c->sync.msi_data, NST_SMMUV3_IRQ_CMD_SYNC);
+}
+
+/* s6.3.19: an error is active while its bits in GERROR and GERRORN differ. */
+static bool is_active(struct smmu_unit *u, uint32_t error)
+{
+	return (smmu_reg_get(&u->regs, SMMU_GERROR) ^ smmu_reg_get(&u->regs, SMMU_GERRORN)) & error;
+}
+
+void smmu_gerror_raise(struct smmu_unit *u, uint32_t error)
+{
+	if (is_active(u, error))
+		return;
+	smmu_reg_set(&u->regs, SMMU_GERROR, smmu_reg_get(&u->regs, SMMU_GERROR) ^ error);
+	raise_gerror(u);
+}
+
+/* --- the event queue -------------------------------------------------------------------- */
+
+struct event_queue {
+	uint64_t base;
+	uint32_t prod, cons; /* with the wrap bit */
+	uint32_t entries;
+};
+
+static struct event_queue read_queue(struct smmu_unit *u)
+{
+	uint64_t base = smmu_reg_get(&u->regs, SMMU_EVENTQ_BASE);
+	unsigned int lg2 = MIN((unsigned int)FIELD_GET(SMMU_QUEUE_LOG2SIZE, base),
+			       (unsigned int)FIELD_GET(SMMU_IDR1_EVENTQS, u->idr.idr[1]));
+	uint32_t mask = (uint32_t)(BIT64(lg2 + 1) - 1);
+
+	/* aligned to its size; bits below are ignored */
+	return (struct event_queue){
+		.base = base & SMMU_QUEUE_ADDR & ~(sizeof(struct smmu_event) * BIT64(lg2) - 1),
+		.prod = (uint32_t)smmu_reg_get(&u->regs, SMMU_EVENTQ_PROD) & mask,
+		.cons = (uint32_t)smmu_reg_get(&u->regs, SMMU_EVENTQ_CONS) & mask,
+		.entries = 1u << lg2,
+	};
+}
+
+/* s7.2.1: what comes while the queue is disabled, or has an error nobody has seen, is dropped. */
+static bool recording(struct smmu_unit *u)
+{
+	return (smmu_reg_get(&u->regs, SMMU_CR0) & SMMU_CR0_EVENTQEN) &&
+	       !is_active(u, SMMU_GERROR_EVENTQ_ABT);
+}
+
+/* s7.4 Event queue overflow: once, till software has seen it. */
+static void overflow(struct smmu_unit *u)
+{
+	uint64_t prod = smmu_reg_get(&u->regs, SMMU_EVENTQ_PROD);
+	uint64_t cons = smmu_reg_get(&u->regs, SMMU_EVENTQ_CONS);
+
+	if (!((prod ^ cons) & SMMU_QUEUE_OVERFLOW))
+		smmu_reg_set(&u->regs, SMMU_EVENTQ_PROD, prod ^ SMMU_QUEUE_OVERFLOW);
+}
+
+/* Software looks for an overflow when it is told of events. */
+void smmu_events_lost(struct smmu_unit *u, uint32_t count)
+{
+	u->lost_events += count;
+	if (!recording(u))
+		return;
+	overflow(u);
+	raise_eventq(u);
+}
+
+void smmu_event_put(struct smmu_unit *u, const struct smmu_event *event)
+{
+	struct event_queue q = read_queue(u);
+	nst_gpa at = { q.base + (q.prod & (q.entries - 1)) * sizeof(*event) };
+	uint64_t flags;
+
+	if (!recording(u))
+		return;
+	u->events++;
+	if ((q.prod ^ q.cons) == q.entries) {
+		overflow(u);
+		return;
+	}
+	if (nst_mem_write(nst_vm_mem(u->vm), at, event, sizeof(*event))) {
+		smmu_gerror_raise(u, SMMU_GERROR_EVENTQ_ABT);
+		return;
+	}
+	flags = smmu_reg_get(&u->regs, SMMU_EVENTQ_PROD) & SMMU_QUEUE_OVERFLOW;
+	smmu_reg_set(&u->regs, SMMU_EVENTQ_PROD, flags | ((q.prod + 1) & (2 * q.entries - 1)));
+	if (q.prod == q.cons) /* it was empty */
+		raise_eventq(u);
+}
+
+/* --- records ---------------------------------------------------------------------------- */
+
+/* Groups of fields of a record, s7.3. */
+enum {
+	SSV = 1,	   /* SSV and SubstreamID */
+	SSID_ALWAYS = 2,   /* SubstreamID without SSV */
+	INPUT = 4,	   /* RnW, PnU, CLASS and InputAddr; InD is 0: no instructions */
+	FETCH_ADDRESS = 8, /* what could not be fetched */
+};
+
+static unsigned int fields_of(enum smmu_event_type type)
+{
+	switch (type) {
+	case SMMU_C_BAD_STREAMID:
+	case SMMU_C_BAD_STE:
+	case SMMU_C_BAD_CD:
+		return SSV;
+	case SMMU_F_STE_FETCH:
+	case SMMU_F_CD_FETCH:
+		return SSV | FETCH_ADDRESS;
+	case SMMU_C_BAD_SUBSTREAMID:
+		return SSID_ALWAYS;
+	case SMMU_F_WALK_EABT:
+		return SSV | INPUT | FETCH_ADDRESS;
+	case SMMU_F_TRANSLATION:
+	case SMMU_F_ADDR_SIZE:
+	case SMMU_F_ACCESS:
+	case SMMU_F_PERMISSION:
+		return SSV | INPUT;
+	default: /* F_STREAM_DISABLED: the stream says it all */
+		return 0;
+	}
+}
+
+static uint64_t make_input(const struct smmu_fault *fault)
+{
+	enum smmu_event_class cls = fault->type == SMMU_F_WALK_EABT ? SMMU_CLASS_TT : SMMU_CLASS_IN;
+
+	return FIELD_PREP(SMMU_EVENT_1_CLASS, cls) | (fault->write ? 0 : SMMU_EVENT_1_RNW) |
+	       (fault->privileged ? SMMU_EVENT_1_PNU : 0);
+}
+
+void smmu_fault_report(struct smmu_unit *u, const struct smmu_fault *fault)
+{
+	unsigned int fields = fields_of(fault->type);
+	uint64_t qw[4] = { FIELD_PREP(SMMU_EVENT_0_TYPE, fault->type) |
+			   FIELD_PREP(SMMU_EVENT_0_SID, fault->sid) };
+	struct smmu_event event;
+
+	/* s6.3.12: these only for who asks for them */
+	if (fault->type == SMMU_C_BAD_STREAMID &&
+	    !(smmu_reg_get(&u->regs, SMMU_CR2) & SMMU_CR2_RECINVSID))
+		return;
+	if ((fields & (SSV | SSID_ALWAYS)) && fault->ssid != NST_NO_PASID)
+		qw[0] |= FIELD_PREP(SMMU_EVENT_0_SSID, fault->ssid) |
+			 (fields & SSV ? SMMU_EVENT_0_SSV : 0);
+	if (fields & INPUT) {
+		qw[1] = make_input(fault);
+		qw[2] = fault->address;
+	}
+	if (fields & FETCH_ADDRESS)
+		qw[3] = fault->fetch_address & SMMU_EVENT_3_FETCHADDR;
+	for (unsigned int i = 0; i < ARRAY_SIZE(qw); i++)
+		event.qw[i] = le64_make(qw[i]);
+	log_debug(u->log, "smmuv3: event 0x%x of stream 0x%x", fault->type, fault->sid);
+	smmu_event_put(u, &event);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Translation for emulated devices, and its two caches: what requests of a (StreamID,
+ * SubstreamID) go by, and pages by ASID. Both are emptied by commands as the specification
+ * asks, SMMUv3 IHI0070G.b s4.3 and s4.4; SMMUEN, GBPA and reset empty them whole. What is
+ * wrong is not cached.
+ *
+ * A translation holds `lock` shared from lookup to the end of its walk, and changes hold
+ * it exclusively: an invalidation that has returned is followed by no use of what it
+ * removed. What a walk found is inserted under the exclusive lock, unless `generation` says
+ * that something was invalidated in between.
+ */
+#ifndef SMMUV3_TRANSLATE_H
+#define SMMUV3_TRANSLATE_H
+
+#include "base/lock.h"
+#include "pagetable/iotlb.h"
+#include "smmuv3/command.h"
+#include "smmuv3/tables.h"
+
+#include <nestor/viommu.h>
+
+#include <stdatomic.h>
+
+struct smmu_unit;
+
+enum { SMMU_XLATE_ENTRIES = 256 };
+
+/* What requests of (@rid, @ssid) go by. */
+struct smmu_xlate_entry {
+	enum {
+		SMMU_XLATE_NOTHING, /* an unused place of the cache */
+		SMMU_XLATE_BYPASS,
+		SMMU_XLATE_STAGE1,
+	} kind;
+	nst_rid rid;
+	uint32_t ssid; /* of the request: may be NST_NO_PASID */
+	uint32_t cd;   /* index of its CD */
+	enum smmu_privcfg privcfg;
+	struct smmu_context context; /* SMMU_XLATE_STAGE1 */
+};
+
+struct smmu_xlate {
+	atomic_ulong walks;
+	struct rwlock lock;  /* protects the rest; inside cmd_lock, nothing is taken inside it */
+	bool enabled, abort; /* SMMUEN; if not, GBPA.ABORT */
+	struct smmu_tables tables;	      /* copies of the unit's */
+	uint64_t generation;		      /* of all changes */
+	uint64_t passthrough[(1 << 16) / 64]; /* bit per stream that is not emulated */
+	struct iotlb *iotlb;
+	struct smmu_xlate_entry entries[SMMU_XLATE_ENTRIES];
+};
+
+/* -ENOMEM. */
+NST_MUST_CHECK int smmu_xlate_init(struct smmu_xlate *tr);
+void smmu_xlate_fini(struct smmu_xlate *tr);
+
+/* @rid becomes that of a passed-through device, or is one no more; with cmd_lock held. */
+void smmu_xlate_claim(struct smmu_unit *u, nst_rid rid, bool passthrough);
+/* Both with the unit's cmd_lock held: its state has changed; a command is carried out. */
+void smmu_xlate_configure(struct smmu_unit *u);
+void smmu_xlate_invalidate(struct smmu_unit *u, const struct smmu_command *c);
+
+/* viommu_ops.translate */
+int smmu_xlate(struct nst_viommu *viommu, const struct nst_translate_request *req,
+	       struct nst_translation *out);
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One SMMUv3, inside. Files of this folder by what they do:
+ *
+ *	unit.c		life cycle, devices, register accesses, enables
+ *	attachments.c	which devices to reconcile, and what the guest is told
+ *	vsmmu.c		the unit's part of a host IOMMU: names, commands, events
+ *	queue.c		the command queue
+ *	event.c		event records, global errors and interrupts
+ *	translate.c	translation for emulated devices, and its caches
+ *	caps.c		what the unit offers
+ *	regs.c, command.c, tables.c	registers, commands, structures in memory
+ */
+#ifndef SMMUV3_UNIT_H
+#define SMMUV3_UNIT_H
+
+#include "smmuv3/command.h"
+#include "smmuv3/tables.h"
+#include "smmuv3/translate.h"
+#include "viommu/attach.h"
+#include "viommu/viommu.h"
+
+#include <stdatomic.h>
+
+/* Commands for a host that one call hands over. */
+enum { SMMU_BATCH_MAX = 512 };
+/* What one run does at most; the rest waits for nst_viommu_process(). In ATTACH_WORK. */
+enum { SMMU_WORK_PER_RUN = 1 << 16 };
+/* Events that a host keeps for us. */
+enum { SMMU_VEVENTQ_DEPTH = 1024 };
+
+/* Where a command stands: how many come before it since CONS was last moved. */
+enum { SMMU_NO_POSITION = UINT32_MAX };
+
+/*
+ * The unit on one host IOMMU: a vIOMMU object over a nesting parent, there while a device is.
+ * Several devices of one host IOMMU share the parent, so they share this.
+ */
+struct smmu_vsmmu {
+	struct smmu_vsmmu *next;
+	struct vm_parent *parent;
+	unsigned int users;
+	uint32_t viommu_id;
+	int event_fd; /* of its vEVENTQ; -1: the host has none */
+	uint32_t veventq_id;
+	uint32_t next_sequence; /* of its events, as long as none is lost */
+	/* commands for it that are not yet done, and their positions in the guest's queue */
+	uint32_t count;
+	struct iommu_viommu_arm_smmuv3_invalidate commands[SMMU_BATCH_MAX];
+	uint32_t positions[SMMU_BATCH_MAX];
+};
+
+struct smmu_device {
+	struct smmu_device *next;
+	nst_rid rid; /* its StreamID; a guest may give it to several */
+	struct nst_device *dev;
+	struct smmu_vsmmu *vsmmu;
+	bool named; /* by its StreamID on the host, which gives that to one only */
+	uint32_t vdevice_id;
+	struct attach_point at;
+	enum smmu_event_type reported; /* what the guest was last told about its entry */
+	bool attach_failed;	       /* ... and that the host refused it */
+};
+
+struct smmu_unit {
+	struct nst_viommu base;
+	struct nst_vm *vm;
+	const struct nst_log *log;
+	void (*send_msi)(void *opaque, uint64_t address, uint32_t data); /* or NULL */
+	void (*pulse)(void *opaque, enum nst_smmuv3_irq irq);		 /* or NULL */
+	void *opaque;
+	int poll_fd;		 /* an epoll of work_fd and the vEVENTQs */
+	int work_fd;		 /* an eventfd: a run has left something to do */
+	struct smmu_regs regs;	 /* with a lock of its own, inside cmd_lock */
+	atomic_bool frozen;	 /* the guest has seen the identification registers */
+	struct smmu_xlate xlate; /* with a lock of its own, inside cmd_lock */
+
+	/*
+	 * One command at a time. Protects everything below; the host, the guest's memory
+	 * and send_msi are called with it held. Outermost lock of the guest half.
+	 */
+	struct mutex cmd_lock;
+	struct smmu_idr idr; /* offered */
+	struct smmu_device *devices;
+	struct smmu_vsmmu *vsmmus;
+	struct attach_table attach;
+	uint32_t failed; /* the first position a host has refused, or SMMU_NO_POSITION */
+	bool atc_failed; /* a host has refused an ATC_INV since the last CMD_SYNC */
+	uint64_t commands, syncs, events, host_events, lost_events, command_errors;
+	uint64_t host_calls, host_commands;
+};
+
+static inline struct smmu_unit *to_smmu_unit(struct nst_viommu *viommu)
+{
+	return container_of(viommu, struct smmu_unit, base);
+}
+
+/* unit.c: have the VMM call nst_viommu_process(). */
+void smmu_announce_work(struct smmu_unit *u);
+/* The tables that are in force. */
+struct smmu_tables smmu_tables_of(struct smmu_unit *u);
+static inline bool smmu_is_enabled(struct smmu_unit *u)
+{
+	return smmu_reg_get(&u->regs, SMMU_CR0) & SMMU_CR0_SMMUEN;
+}
+
+/* attachments.c: bring devices to what registers and tables say. The commands that go with
+ * that to the host are collected for @position. */
+void smmu_reconcile_device(struct smmu_unit *u, struct smmu_device *d, uint32_t position)
+	REQUIRES(u->cmd_lock);
+void smmu_reconcile_streams(struct smmu_unit *u, uint32_t first, uint32_t last, uint32_t position)
+	REQUIRES(u->cmd_lock);
+
+/* vsmmu.c: the one of @dev's host IOMMU, made if need be. Errors: the host's, -ENOMEM. */
+NST_MUST_CHECK int smmu_vsmmu_get(struct smmu_unit *u, struct nst_device *dev,
+				  struct smmu_vsmmu **out) REQUIRES(u->cmd_lock);
+void smmu_vsmmu_put(struct smmu_unit *u, struct smmu_vsmmu *v) REQUIRES(u->cmd_lock);
+/* What the host calls a device: nothing happens if it does so, or does not, already. */
+NST_MUST_CHECK int smmu_name(struct smmu_unit *u, struct smmu_device *d) REQUIRES(u->cmd_lock);
+void smmu_unname(struct smmu_unit *u, struct smmu_device *d) REQUIRES(u->cmd_lock);
+/* Collect a command for one host IOMMU, or for all. */
+void smmu_collect(struct smmu_unit *u, struct smmu_vsmmu *v, const struct smmu_cmd *cmd,
+		  uint32_t position) REQUIRES(u->cmd_lock);
+void smmu_collect_all(struct smmu_unit *u, const struct smmu_cmd *cmd, uint32_t position)
+	REQUIRES(u->cmd_lock);
+/* Have the hosts carry out what was collected. See smmu_unit.failed and atc_failed. */
+void smmu_flush(struct smmu_unit *u) REQUIRES(u->cmd_lock);
+/* What has happened on the hosts, to the guest. */
+void smmu_take_events(struct smmu_unit *u) REQUIRES(u->cmd_lock);
+
+/* queue.c. False if the work of this run was spent before the queue was empty. */
+NST_MUST_CHECK bool smmu_queue_run(struct smmu_unit *u) REQUIRES(u->cmd_lock);
+
+/* event.c */
+struct smmu_fault {
+	enum smmu_event_type type;
+	uint32_t sid, ssid;	/* NST_NO_PASID: without */
+	uint64_t address;	/* as the device gave it */
+	uint64_t fetch_address; /* of F_*_FETCH and F_WALK_EABT */
+	bool write, privileged;
+};
+void smmu_fault_report(struct smmu_unit *u, const struct smmu_fault *fault) REQUIRES(u->cmd_lock);
+/* A record as it stands. */
+void smmu_event_put(struct smmu_unit *u, const struct smmu_event *event) REQUIRES(u->cmd_lock);
+/* The guest is to see that events are missing. */
+void smmu_events_lost(struct smmu_unit *u, uint32_t count) REQUIRES(u->cmd_lock);
+/* Make an error of GERROR active. */
+void smmu_gerror_raise(struct smmu_unit *u, uint32_t error) REQUIRES(u->cmd_lock);
+/* What the completion of a CMD_SYNC asks for. */
+void smmu_sync_raise(struct smmu_unit *u, const struct smmu_command *c) REQUIRES(u->cmd_lock);
+
+#endif
