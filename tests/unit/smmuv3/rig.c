@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* See rig.h: the rig's life and the host in between. guest.c is the guest. */
+#include "rig.h"
+
+#include "host/soft/soft.h"
+
+#include <linux/pci_regs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* --- the host in between --------------------------------------------------------------------- */
+
+static struct rig_host *to_rig_host(struct nst_host *host)
+{
+	return container_of(host, struct rig_host, base);
+}
+
+static void count_call(struct rig_host *h, unsigned long request)
+{
+	h->total++;
+	for (int i = 0; i < RIG_MAX_REQUESTS; i++) {
+		if (h->calls[i].count && h->calls[i].request != request)
+			continue;
+		h->calls[i].request = request;
+		h->calls[i].count++;
+		return;
+	}
+}
+
+static int planned_failure(struct rig_host *h, unsigned long request)
+{
+	if (!h->fail_nth || (h->fail_request && h->fail_request != request))
+		return 0;
+	if (--h->fail_nth)
+		return 0;
+	if (h->fail_all)
+		h->fail_nth = 1;
+	h->failed_request = request;
+	return -h->fail_errno;
+}
+
+static void count_objects(struct rig_host *h, unsigned long request)
+{
+	if (request == IOMMU_IOAS_ALLOC || request == IOMMU_HWPT_ALLOC ||
+	    request == IOMMU_VIOMMU_ALLOC || request == IOMMU_VDEVICE_ALLOC ||
+	    request == IOMMU_VEVENTQ_ALLOC)
+		h->live_objects++;
+	else if (request == IOMMU_DESTROY)
+		h->live_objects--;
+	if (request == IOMMU_VEVENTQ_ALLOC)
+		h->open_fds++;
+}
+
+static int host_ioctl(struct nst_host *host, int fd, unsigned long request, void *arg)
+{
+	struct rig_host *h = to_rig_host(host);
+	int ret;
+
+	count_call(h, request);
+	ret = planned_failure(h, request);
+	if (ret)
+		return ret;
+	if (h->rig->hook)
+		ret = h->rig->hook(h->rig, request, arg);
+	if (ret)
+		return ret < 0 ? ret : 0;
+	ret = h->inner->ops->ioctl(h->inner, fd, request, arg);
+	if (!ret)
+		count_objects(h, request);
+	return ret;
+}
+
+static int host_open(struct nst_host *host, const char *path, int flags)
+{
+	struct rig_host *h = to_rig_host(host);
+	int ret;
+
+	count_call(h, 0);
+	ret = planned_failure(h, 0);
+	if (!ret)
+		ret = h->inner->ops->open(h->inner, path, flags);
+	if (ret >= 0)
+		h->open_fds++;
+	return ret;
+}
+
+static int host_close(struct nst_host *host, int fd)
+{
+	struct rig_host *h = to_rig_host(host);
+
+	h->open_fds--;
+	return h->inner->ops->close(h->inner, fd);
+}
+
+static ssize_t host_read(struct nst_host *host, int fd, void *buf, size_t count)
+{
+	struct nst_host *inner = to_rig_host(host)->inner;
+
+	return inner->ops->read(inner, fd, buf, count);
+}
+
+static ssize_t host_write(struct nst_host *host, int fd, const void *buf, size_t count)
+{
+	struct nst_host *inner = to_rig_host(host)->inner;
+
+	return inner->ops->write(inner, fd, buf, count);
+}
+
+static ssize_t host_pread(struct nst_host *host, int fd, void *buf, size_t count, off_t offset)
+{
+	struct nst_host *inner = to_rig_host(host)->inner;
+
+	return inner->ops->pread(inner, fd, buf, count, offset);
+}
+
+static ssize_t host_pwrite(struct nst_host *host, int fd, const void *buf, size_t count,
+			   off_t offset)
+{
+	struct nst_host *inner = to_rig_host(host)->inner;
+
+	return inner->ops->pwrite(inner, fd, buf, count, offset);
+}
+
+static const struct nst_host_ops host_ops = {
+	.open = host_open,
+	.close = host_close,
+	.ioctl = host_ioctl,
+	.read = host_read,
+	.write = host_write,
+	.pread = host_pread,
+	.pwrite = host_pwrite,
+};
+
+unsigned int rig_calls(struct rig *rig, unsigned long request)
+{
+	for (int i = 0; i < RIG_MAX_REQUESTS; i++)
+		if (rig->host.calls[i].count && rig->host.calls[i].request == request)
+			return rig->host.calls[i].count;
+	return 0;
+}
+
+static void plan(struct rig *rig, unsigned long request, unsigned int nth, int errnum, bool all)
+{
+	rig->host.fail_request = request;
+	rig->host.fail_nth = nth;
+	rig->host.fail_errno = errnum;
+	rig->host.fail_all = all;
+}
+
+void rig_fail(struct rig *rig, unsigned long request, unsigned int nth, int errnum)
+{
+	plan(rig, request, nth, errnum, false);
+}
+
+void rig_fail_from_now_on(struct rig *rig, unsigned long request, int errnum)
+{
+	plan(rig, request, 1, errnum, true);
+}
+
+void rig_fail_stop(struct rig *rig)
+{
+	plan(rig, 0, 0, 0, false);
+}
+
+/* --- devices --------------------------------------------------------------------------------- */
+
+static uint64_t bar_read(struct endpoint *ep, unsigned int bar, uint64_t offset, unsigned int size)
+{
+	return offset;
+}
+
+static void bar_write(struct endpoint *ep, unsigned int bar, uint64_t offset, unsigned int size,
+		      uint64_t value)
+{
+}
+
+static void reset(struct endpoint *ep)
+{
+	pci_config_reset(&ep->config);
+}
+
+static void destroy(struct endpoint *ep)
+{
+	free(container_of(ep, struct rig_endpoint, ep));
+}
+
+static void ats_invalidate(struct endpoint *ep, uint32_t pasid, nst_iova iova, nst_iova last)
+{
+	struct rig_endpoint *e = container_of(ep, struct rig_endpoint, ep);
+
+	e->ats_flushes++;
+	e->flushed_pasid = pasid;
+	e->flushed_first = iova.v;
+	e->flushed_last = last.v;
+}
+
+static const struct endpoint_ops endpoint_ops = {
+	.model = "rig",
+	.bar_read = bar_read,
+	.bar_write = bar_write,
+	.reset = reset,
+	.destroy = destroy,
+	.ats_invalidate = ats_invalidate,
+};
+
+static struct endpoint *make_endpoint(bool pasid)
+{
+	struct rig_endpoint *e = calloc(1, sizeof(*e));
+	struct endpoint *ep = &e->ep;
+	struct pci_config *cfg = &ep->config;
+
+	ep->ops = &endpoint_ops;
+	pci_config_init(cfg, 0x1234, 0x5678, 0xff0000, 1);
+	pci_config_set_bar(cfg, 0, PAGE_SIZE_4K, true);
+	ep->bar_sizes[0] = PAGE_SIZE_4K;
+	pci_config_add_express(cfg);
+	pci_config_add_msi(cfg, 4);
+	pci_config_add_ats(cfg);
+	if (pasid) {
+		uint16_t at = pci_config_add_ext_cap(cfg, PCI_EXT_CAP_ID_PASID, 1, 8);
+
+		cfg->bytes[at + PCI_PASID_CAP + 1] = 20;
+	}
+	return ep;
+}
+
+struct rig_device *rig_plug(struct rig *rig, bool pasid)
+{
+	/* 0 is an ordinary StreamID; both halves of a bus, and another bus */
+	static const nst_rid rids[RIG_MAX_DEVICES] = { 0x0010, 0x0000, 0x01f8, 0x0020 };
+	struct rig_device *d = &rig->devices[rig->num_devices];
+
+	assert_true(rig->num_devices < RIG_MAX_DEVICES);
+	d->ep = make_endpoint(pasid);
+	ok(soft_add_endpoint(rig->host.inner, d->ep, d->path, sizeof(d->path)));
+	d->rid = rids[rig->num_devices++];
+	return d;
+}
+
+int rig_open(struct rig *rig, struct rig_device *d)
+{
+	struct nst_device_config config = { .path = d->path };
+	int ret = nst_device_open(rig->vm, &config, &d->dev);
+
+	if (ret)
+		d->dev = NULL;
+	else
+		atomic_store(&d->ep->config.bus_master, true);
+	return ret;
+}
+
+struct rig_device *rig_add_device(struct rig *rig)
+{
+	struct rig_device *d = rig_plug(rig, false);
+
+	ok(rig_open(rig, d));
+	ok(nst_viommu_attach(rig->viommu, d->rid, d->dev));
+	return d;
+}
+
+int dma_pasid(struct rig_device *d, uint32_t pasid, uint64_t iova, uint64_t *value, bool write)
+{
+	struct endpoint_dma_request req = {
+		.iova = { iova },
+		.pasid = pasid,
+		.write = write,
+		.buf = value,
+		.size = sizeof(*value),
+	};
+
+	return endpoint_dma(d->ep, &req);
+}
+
+int dma_read(struct rig_device *d, uint64_t iova, uint64_t *value)
+{
+	return dma_pasid(d, NST_NO_PASID, iova, value, false);
+}
+
+enum place place_of_pasid(struct rig_device *d, uint32_t pasid)
+{
+	uint64_t value = NOWHERE;
+
+	return dma_pasid(d, pasid, PROBE_IOVA, &value, false) ? NOWHERE : (enum place)value;
+}
+
+enum place place_of(struct rig_device *d)
+{
+	return place_of_pasid(d, NST_NO_PASID);
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+static void take_msi(void *opaque, uint64_t address, uint32_t data)
+{
+	struct rig *rig = opaque;
+
+	if (rig->num_msis < ARRAY_SIZE(rig->msis)) {
+		rig->msis[rig->num_msis].address = address;
+		rig->msis[rig->num_msis].data = data;
+	}
+	rig->num_msis++;
+	rig->cons_at_msi = cmdq_cons(rig);
+}
+
+static void take_pulse(void *opaque, enum nst_smmuv3_irq irq)
+{
+	((struct rig *)opaque)->pulses[irq]++;
+}
+
+static void take_log(void *opaque, enum nst_log_level level, const char *message)
+{
+	struct rig *rig = opaque;
+
+	if (getenv("RIG_LOG"))
+		fprintf(stderr, "# %d %s\n", level, message);
+	rig->logged[level]++;
+}
+
+static void fill_memory(struct rig *rig)
+{
+	rig->next_table = GPA_TABLES;
+	for (int place = PLACE_SAME; place < NUM_PLACES; place++)
+		*mem64(rig, PROBE_IOVA + (uint64_t)(place - PLACE_SAME) * PAGE_SIZE_4K) =
+			(uint64_t)place;
+	rig->root_a = guest_page(rig);
+	rig->root_b = guest_page(rig);
+	rig->root_c = guest_page(rig);
+	guest_map(rig, rig->root_a, PROBE_IOVA, PROBE_IOVA + 1 * PAGE_SIZE_4K);
+	guest_map(rig, rig->root_b, PROBE_IOVA, PROBE_IOVA + 2 * PAGE_SIZE_4K);
+	guest_map(rig, rig->root_c, PROBE_IOVA, PROBE_IOVA + 3 * PAGE_SIZE_4K);
+}
+
+struct rig *rig_create(const struct rig_options *options)
+{
+	struct nst_soft_config soft = {
+		.iommu = NST_SOFT_SMMUV3,
+		.synchronous = true,
+		.check = true,
+		.quirks = options->quirks,
+	};
+	struct rig *rig = calloc(1, sizeof(*rig));
+	struct nst_smmuv3_config config;
+
+	rig->log = (struct nst_log){ take_log, rig, NST_LOG_DEBUG };
+	rig->host.base.ops = &host_ops;
+	rig->host.rig = rig;
+	ok(nst_host_soft_create(&soft, &rig->host.inner));
+	ok(nst_vm_create(&rig->host.base, &rig->log, &rig->vm));
+	rig->memory =
+		mmap(NULL, RIG_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(rig->memory != MAP_FAILED);
+	/* beside the window where the host has its MSI doorbells */
+	ok(nst_vm_map(rig->vm, (nst_gpa){ 0 }, RIG_MEMORY, rig->memory, true));
+	fill_memory(rig);
+	config = (struct nst_smmuv3_config){
+		.vm = rig->vm,
+		.log = &rig->log,
+		.send_msi = options->no_msi ? NULL : take_msi,
+		.pulse = take_pulse,
+		.opaque = rig,
+		.features = options->features,
+		.ssid_bits = options->ssid_bits,
+		.oas_bits = options->oas_bits,
+	};
+	ok(nst_smmuv3_create(&config, &rig->viommu));
+	return rig;
+}
+
+/* After it nothing of the host may be left, whatever the test did (but fail to destroy). */
+void rig_destroy(struct rig *rig)
+{
+	rig->hook = NULL; /* what it looks at went with the test's own variables */
+	nst_viommu_destroy(rig->viommu);
+	for (unsigned int i = 0; i < rig->num_devices; i++)
+		nst_device_close(rig->devices[i].dev);
+	nst_vm_destroy(rig->vm);
+	if (rig->host.failed_request != IOMMU_DESTROY)
+		assert_int_equal(rig->host.live_objects, 0);
+	assert_int_equal(rig->host.open_fds, 0);
+	nst_host_destroy(rig->host.inner);
+	munmap(rig->memory, RIG_MEMORY);
+	free(rig);
+}
+
+int rig_setup_empty(void **state)
+{
+	*state = rig_create(&(struct rig_options){ 0 });
+	return 0;
+}
+
+int rig_setup(void **state)
+{
+	rig_setup_empty(state);
+	rig_add_device(*state);
+	return 0;
+}
+
+int rig_teardown(void **state)
+{
+	rig_destroy(*state);
+	return 0;
+}
+
+struct nst_viommu_stats rig_stats(struct rig *rig)
+{
+	struct nst_viommu_stats stats;
+
+	nst_viommu_get_stats(rig->viommu, &stats);
+	return stats;
+}
+
+struct nst_soft_stats rig_soft_stats(struct rig *rig)
+{
+	struct nst_soft_stats stats;
+
+	nst_soft_get_stats(rig->host.inner, &stats);
+	return stats;
+}
+
+int nested_alive(struct rig *rig)
+{
+	int others = 1; /* the IOAS */
+
+	for (const struct vm_parent *p = rig->vm->parents; p; p = p->next)
+		others++;
+	for (const struct smmu_vsmmu *v = rig_unit(rig)->vsmmus; v; v = v->next)
+		others += 1 + (v->event_fd >= 0);
+	for (const struct smmu_device *d = rig_unit(rig)->devices; d; d = d->next)
+		others += d->named;
+	return rig->host.live_objects - others;
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * smmu_command_decode(), against a table of its own: every opcode there is, every bit of each
+ * command, and every feature that makes one legal.
+ */
+#include "rig.h"
+
+/* Of the fields of a command: what it is called in both, and what is handed to the host. */
+struct row {
+	const char *name;
+	unsigned int op;
+	int what;		   /* -1: illegal, whatever it says */
+	uint64_t fields0, fields1; /* meaningful; other bits change nothing */
+	uint64_t host0, host1;	   /* handed to the host */
+	uint64_t illegal0;	   /* each of these alone makes it illegal */
+};
+
+#define SID 0xffffffff00000000ULL
+#define SSID 0x00000000fffff000ULL
+#define ASID 0xffff000000000000ULL
+#define RANGE0 (0x1fULL << 12 | 0x1fULL << 20)
+#define ADDR 0xfffffffffffff000ULL
+#define SSEC (1ULL << 10)
+
+static const struct row rows[] = {
+	{ "PREFETCH_CONFIG", 0x01, SMMU_DO_NOTHING, 0, 0, 0, 0, SSEC },
+	{ "PREFETCH_ADDR", 0x02, SMMU_DO_NOTHING, 0, 0, 0, 0, SSEC },
+	{ "CFGI_STE", 0x03, SMMU_DO_CFGI_STE, SID, 0, 0, 0, SSEC },
+	{ "CFGI_STE_RANGE", 0x04, SMMU_DO_CFGI_STE, SID, 0x1f, 0, 0, SSEC },
+	{ "CFGI_CD", 0x05, SMMU_DO_CFGI_CD, SID | SSID, 1, SID | SSID, 1, SSEC },
+	{ "CFGI_CD_ALL", 0x06, SMMU_DO_CFGI_CDS, SID, 0, SID, 0, SSEC },
+	{ "CFGI_VMS_PIDM", 0x07, -1, 0, 0, 0, 0, 0 },
+	{ "TLBI_NH_ALL", 0x10, SMMU_DO_TLBI_ALL, 0, 0, 0, 0, 0 },
+	{ "TLBI_NH_ASID", 0x11, SMMU_DO_TLBI_ASID, ASID, 0, ASID, 0, 0 },
+	{ "TLBI_NH_VA", 0x12, SMMU_DO_TLBI_VA, ASID | RANGE0, ADDR | 0xf01, ASID | RANGE0,
+	  ADDR | 0xf01, 0 },
+	{ "TLBI_NH_VAA", 0x13, SMMU_DO_TLBI_VAA, RANGE0, ADDR | 0xf01, RANGE0, ADDR | 0xf01, 0 },
+	{ "TLBI_EL3_ALL", 0x18, -1, 0, 0, 0, 0, 0 },
+	{ "TLBI_EL3_VA", 0x1a, -1, 0, 0, 0, 0, 0 },
+	{ "TLBI_EL2_ALL", 0x20, -1, 0, 0, 0, 0, 0 },
+	{ "TLBI_EL2_ASID", 0x21, -1, 0, 0, 0, 0, 0 },
+	{ "TLBI_EL2_VA", 0x22, -1, 0, 0, 0, 0, 0 },
+	{ "TLBI_EL2_VAA", 0x23, -1, 0, 0, 0, 0, 0 },
+	{ "TLBI_S12_VMALL", 0x28, -1, 0, 0, 0, 0, 0 },
+	{ "TLBI_S2_IPA", 0x2a, -1, 0, 0, 0, 0, 0 },
+	{ "TLBI_NSNH_ALL", 0x30, SMMU_DO_TLBI_ALL, 0, 0, 0, 0, 0 },
+	{ "ATC_INV", 0x40, SMMU_DO_ATC_INV, SID, 0x3f | ADDR, SID | SSID | 0xa00, ADDR | 0x3f,
+	  SSEC },
+	{ "PRI_RESP", 0x41, -1, 0, 0, 0, 0, 0 },
+	{ "RESUME", 0x44, -1, 0, 0, 0, 0, 0 },
+	{ "STALL_TERM", 0x45, -1, 0, 0, 0, 0, 0 },
+	{ "SYNC", 0x46, SMMU_DO_SYNC, 0xffffffff00003000ULL, 0x000ffffffffffffcULL, 0, 0, 0 },
+};
+
+/* MSIs, ATS, 16-bit ASIDs, substreams of 20 bits, RIL */
+static const struct smmu_idr every = {
+	.idr = { 0x0d44301a | 1u << 10, 0x02730010 | 20 << 6, 0, 0x1404, 0, 0x74 },
+};
+
+static enum smmu_cerror decode(uint64_t qw0, uint64_t qw1, const struct smmu_idr *idr,
+			       struct smmu_command *c)
+{
+	const struct smmu_cmd raw = { { le64_make(qw0), le64_make(qw1) } };
+
+	return smmu_command_decode(&raw, idr, c);
+}
+
+static const struct row *row_of(unsigned int op)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (rows[i].op == op)
+			return &rows[i];
+	return NULL;
+}
+
+static void every_opcode(void **state)
+{
+	struct smmu_command c;
+
+	for (unsigned int op = 0; op < 256; op++) {
+		const struct row *r = row_of(op);
+		enum smmu_cerror error = decode(op, 0, &every, &c);
+
+		assert_int_equal(error, r && r->what >= 0 ? SMMU_CERROR_NONE : SMMU_CERROR_ILL);
+		if (!error)
+			assert_int_equal(c.what, r->what);
+	}
+}
+
+static bool same(const struct smmu_command *a, const struct smmu_command *b)
+{
+	return a->what == b->what && a->sid == b->sid && a->last_sid == b->last_sid &&
+	       a->ssid == b->ssid && a->asid == b->asid && a->first == b->first &&
+	       a->last == b->last && a->sync.signal == b->sync.signal &&
+	       a->sync.msi_address == b->sync.msi_address && a->sync.msi_data == b->sync.msi_data;
+}
+
+/* Every bit that is no field: the command stays what it is, and the host does not see it. */
+static void every_bit(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct row *r = &rows[i];
+		struct smmu_command plain, c;
+
+		if (r->what < 0)
+			continue;
+		ok(decode(r->op, 0, &every, &plain));
+		for (unsigned int bit = 8; bit < 128; bit++) {
+			uint64_t qw0 = bit < 64 ? 1ULL << bit : 0;
+			uint64_t qw1 = bit < 64 ? 0 : 1ULL << (bit - 64);
+			enum smmu_cerror error = decode(qw0 | r->op, qw1, &every, &c);
+
+			if (qw0 & r->illegal0) {
+				assert_int_equal(error, SMMU_CERROR_ILL);
+				continue;
+			}
+			if ((r->op == 0x12 || r->op == 0x13) && (qw1 & 0xc00)) {
+				assert_int_equal(error, SMMU_CERROR_ILL); /* TG alone: s4.4.1.1 */
+				continue;
+			}
+			ok(error);
+			if (!(qw0 & r->fields0) && !(qw1 & r->fields1))
+				assert_true(same(&c, &plain));
+			if (r->host0 || r->host1 || (r->op >= 0x10 && r->op < 0x40)) {
+				assert_int_equal(le64_get(c.host.qw[0]), r->op | (qw0 & r->host0));
+				assert_int_equal(le64_get(c.host.qw[1]), qw1 & r->host1);
+			}
+		}
+	}
+}
+
+static void streams(void **state)
+{
+	struct smmu_command c;
+	static const struct {
+		unsigned int range;
+		uint32_t sid, first, last;
+	} cases[] = {
+		{ 0, 7, 6, 7 },
+		{ 3, 0x12345678, 0x12345670, 0x1234567f },
+		{ 15, 0x12345678, 0x12340000, 0x1234ffff },
+		{ 30, 5, 0, 0x7fffffff },
+		{ 31, 0xdeadbeef, 0, UINT32_MAX },
+	};
+
+	ok(decode(0x03 | 0xabcdULL << 32, 1, &every, &c));
+	assert_int_equal(c.sid, 0xabcd);
+	assert_int_equal(c.last_sid, 0xabcd);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		ok(decode(0x04 | (uint64_t)cases[i].sid << 32, cases[i].range, &every, &c));
+		assert_int_equal(c.sid, cases[i].first);
+		assert_int_equal(c.last_sid, cases[i].last);
+	}
+	ok(decode(0x05 | 0x54321ULL << 12 | 0xabcdULL << 32, 1, &every, &c));
+	assert_int_equal(c.ssid, 0x54321);
+}
+
+static void ranges(void **state)
+{
+	struct smmu_command c;
+	static const struct {
+		unsigned int tg, num, scale, ttl;
+		uint64_t at, last;
+		bool illegal;
+	} cases[] = {
+		{ 0, 0, 0, 0, 0x5000, 0x5fff, false },
+		{ 0, 31, 31, 3, 0x5000, 0x5fff, false }, /* no TG: no range */
+		{ 1, 0, 0, 0, 0x5000, 0, true },
+		{ 1, 0, 0, 3, 0x5000, 0x5fff, false },
+		{ 1, 3, 0, 0, 0x5000, 0x8fff, false },
+		{ 1, 0, 9, 2, 0x200000, 0x3fffff, false },
+		{ 2, 0, 0, 1, 0x4000, 0, true }, /* 16 KiB have no level 1 */
+		{ 2, 0, 0, 3, 0x4000, 0x7fff, false },
+		{ 2, 1, 1, 0, 0x4000, 0x13fff, false },
+		{ 3, 31, 31, 0, 0x10000, 0x10000 + (32ULL << 47) - 1, false },
+		{ 3, 31, 31, 0, 0xffff000000000000, UINT64_MAX, false }, /* does not wrap */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t qw0 = (uint64_t)cases[i].num << 12 | (uint64_t)cases[i].scale << 20;
+		uint64_t qw1 = cases[i].at | cases[i].tg << 10 | cases[i].ttl << 8;
+		enum smmu_cerror error = decode(0x13 | qw0, qw1, &every, &c);
+
+		assert_int_equal(error, cases[i].illegal ? SMMU_CERROR_ILL : SMMU_CERROR_NONE);
+		if (error)
+			continue;
+		assert_int_equal(c.first, cases[i].at);
+		assert_int_equal(c.last, cases[i].last);
+	}
+}
+
+static void what_is_not_offered(void **state)
+{
+	struct smmu_idr idr = every;
+	struct smmu_command c;
+
+	idr.idr[3] &= ~(1u << 10); /* RIL: the fields are reserved, and ignored */
+	ok(decode(0x12 | RANGE0, 0x5000 | 0xf00, &idr, &c));
+	assert_int_equal(c.last, 0x5fff);
+	assert_int_equal(le64_get(c.host.qw[0]), 0x12);
+	assert_int_equal(le64_get(c.host.qw[1]), 0x5000);
+	idr.idr[0] &= ~(1u << 12); /* ASIDs of 8 bits */
+	ok(decode(0x11 | 0x1234ULL << 48, 0, &idr, &c));
+	assert_int_equal(c.asid, 0x34);
+	assert_int_equal(le64_get(c.host.qw[0]), 0x11 | 0x34ULL << 48);
+	idr.idr[1] &= ~0x7c0u; /* no substreams */
+	ok(decode(0x05 | 7ULL << 12 | 9ULL << 32, 1, &idr, &c));
+	assert_int_equal(c.ssid, 0);
+	assert_int_equal(le64_get(c.host.qw[0]), 0x05 | 9ULL << 32);
+	idr.idr[0] &= ~(1u << 10); /* no ATS */
+	assert_int_equal(decode(0x40, 0, &idr, &c), SMMU_CERROR_ILL);
+	idr.idr[0] &= ~(1u << 13); /* no MSIs */
+	ok(decode(0x46 | 1 << 12 | 5ULL << 32, 0x8000, &idr, &c));
+	assert_int_equal(c.sync.msi_address, 0);
+}
+
+static void syncs_and_device_tlbs(void **state)
+{
+	struct smmu_command c;
+
+	for (unsigned int cs = 0; cs < 4; cs++) {
+		assert_int_equal(decode(0x46 | cs << 12, 0, &every, &c),
+				 cs == 3 ? SMMU_CERROR_ILL : SMMU_CERROR_NONE);
+		if (cs < 3)
+			assert_int_equal(c.sync.signal, cs);
+	}
+	ok(decode(0x46 | 1 << 12 | 0x12345678ULL << 32, 0xf00f000000008ff3ULL, &every, &c));
+	assert_int_equal(c.sync.msi_address, 0xf000000008ff0ULL);
+	assert_int_equal(c.sync.msi_data, 0x12345678);
+	for (unsigned int size = 0; size < 64; size++)
+		assert_int_equal(decode(0x40, size, &every, &c),
+				 size > 52 ? SMMU_CERROR_ILL : SMMU_CERROR_NONE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_opcode),
+		cmocka_unit_test(every_bit),
+		cmocka_unit_test(streams),
+		cmocka_unit_test(ranges),
+		cmocka_unit_test(what_is_not_offered),
+		cmocka_unit_test(syncs_and_device_tlbs),
+	};
+
+	return cmocka_run_group_tests_name("smmuv3 commands", tests, NULL, NULL);
+}
