@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * An SMMUv3 against a hostile guest: one device on the synchronous software host, which does as Linux
+ * does, 512 KiB of memory at 0, struct steps of input. The host refuses nothing that the unit may give
+ * it: an object left there, a refused command or entry is our bug.
+ */
+#include "endpoint/endpoint.h"
+#include "host/soft/soft.h"
+#include "smmuv3/command.h"
+
+#include <assert.h>
+#include <nestor/viommu.h>
+#include <string.h>
+
+enum { MEMORY = 1 << 19, RID = 0x10 };
+enum kind { WRITE, READ, POKE, DMA, EMULATED, RESET, REPLUG, REMAP, DECODE, PROCESS, KINDS };
+struct step { uint8_t kind, a; le16 offset; le32 high; le64 value; };
+static struct nst_host *host;
+static struct nst_vm *vm;
+static struct nst_device *dev;
+static struct endpoint ep;
+static _Alignas(4096) uint8_t memory[MEMORY];
+
+static uint64_t bar_read(struct endpoint *e, unsigned int bar, uint64_t at, unsigned int n) { return at; }
+static void bar_write(struct endpoint *e, unsigned int b, uint64_t at, unsigned int n, uint64_t v) { }
+static void nothing(struct endpoint *e) { }
+static void flush_tlb(struct endpoint *e, uint32_t pasid, nst_iova first, nst_iova last) { }
+static void send_msi(void *opaque, uint64_t address, uint32_t data) { assert(address && address % 4 == 0); }
+static void take_log(void *opaque, enum nst_log_level level, const char *message)
+{
+	assert(!strstr(message, "outlives") && !strstr(message, "destroyed") && !strstr(message, "detach") &&
+	       !strstr(message, "refuses"));
+}
+static const struct nst_log log = { take_log, NULL, NST_LOG_ERROR };
+/* MSIs, ATS, RIL, substreams of 20 bits */
+static const struct smmu_idr idr = { .idr = { 0x0d443c1a, 0x02730510, 0, 0x1404, 0, 0x74 } };
+
+static void set_up(void)
+{
+	static const struct endpoint_ops ops = { .bar_read = bar_read, .bar_write = bar_write, .ats_invalidate = flush_tlb,
+						 .reset = nothing, .destroy = nothing };
+	struct nst_soft_config config = { .iommu = NST_SOFT_SMMUV3, .synchronous = true, .quirks = true };
+	char path[64];
+	ep.ops = &ops;
+	pci_config_init(&ep.config, 0x1234, 0x5678, 0xff0000, 1);
+	pci_config_add_express(&ep.config);
+	pci_config_add_ats(&ep.config);
+	pci_config_add_pasid(&ep.config, 20);
+	assert(!nst_host_soft_create(&config, &host));
+	assert(!soft_add_endpoint(host, &ep, path, sizeof(path)) && !nst_vm_create(host, &log, &vm));
+	assert(!nst_device_open(vm, &(struct nst_device_config){ .path = path }, &dev));
+	atomic_store(&ep.config.bus_master, true);
+}
+
+static void do_step(struct nst_viommu *unit, const struct step *s)
+{
+	uint64_t value = le64_get(s->value), at = le16_get(s->offset) * 8ULL % MEMORY;
+	uint64_t reg = le16_get(s->offset) * (s->a & 0x80 ? 1ULL : 4ULL) % (NST_SMMUV3_MMIO_SIZE + 8);
+	uint32_t pasid = s->a & 2 ? (uint32_t)le_load(&s->high, 4) & 0xfffff : NST_NO_PASID;
+	struct endpoint_dma_request dma = { { value }, pasid, s->a & 1, .buf = &value, .size = 8 };
+	struct nst_translate_request req = { RID + (s->a >> 2 & 3), pasid, { value }, s->a & 1, s->a & 16 };
+	struct smmu_cmd raw = { { s->value, le64_make(le_load(s, 8)) } };
+	struct nst_translation out;
+	struct smmu_command c;
+
+	switch ((enum kind)(s->kind % KINDS)) {
+	case WRITE: nst_viommu_mmio_write(unit, reg, 1U << s->a % 4, value); break;
+	case READ: nst_viommu_mmio_read(unit, reg, 1U << s->a % 4); break;
+	case POKE: memcpy(memory + at, &s->value, 8); break;
+	case DMA: if (endpoint_dma(&ep, &dma)) {} break;	/* a fault is an answer too */
+	case EMULATED: if (!nst_viommu_translate(unit, &req, &out)) assert(out.size && !(out.gpa.v >> 44)); break;
+	case RESET: nst_viommu_reset(unit); break;
+	case REPLUG: nst_viommu_detach(unit, RID); assert(!nst_viommu_attach(unit, RID, dev)); break;
+	case REMAP: nst_vm_unmap_all(vm); assert(!nst_vm_map(vm, (nst_gpa){ 0 }, MEMORY, memory, s->a % 8)); break;
+	case PROCESS: nst_viommu_process(unit); break;
+	default: if (!smmu_command_decode(&raw, &idr, &c)) assert(c.first <= c.last && c.sid <= c.last_sid);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct nst_smmuv3_config config = { .log = &log, .send_msi = send_msi, .features = NST_SMMUV3_ATS,
+					    .ssid_bits = 20 };
+	struct nst_viommu *unit;
+	struct step s;
+
+	if (!vm)
+		set_up();
+	config.vm = vm;
+	nst_vm_unmap_all(vm);
+	assert(!nst_vm_map(vm, (nst_gpa){ 0 }, MEMORY, memset(memory, 0, MEMORY), true));
+	assert(!nst_smmuv3_create(&config, &unit) && !nst_viommu_attach(unit, RID, dev));
+	for (size_t at = 0; at + sizeof(s) <= size; at += sizeof(s))
+		do_step(unit, memcpy(&s, data + at, sizeof(s)));
+	nst_viommu_destroy(unit);
+	return 0;
+}
