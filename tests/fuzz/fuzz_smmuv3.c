@@ -58,7 +58,10 @@ static void do_step(struct nst_viommu *unit, const struct step *s)
 	uint64_t reg = le16_get(s->offset) * (s->a & 0x80 ? 1ULL : 4ULL) % (NST_SMMUV3_MMIO_SIZE + 8);
 	uint32_t pasid = s->a & 2 ? (uint32_t)le_load(&s->high, 4) & 0xfffff : NST_NO_PASID;
 	struct endpoint_dma_request dma = { { value }, pasid, s->a & 1, .buf = &value, .size = 8 };
-	struct nst_translate_request req = { RID + (s->a >> 2 & 3), pasid, { value }, s->a & 1, s->a & 16 };
+	struct nst_translate_request req = {
+		.rid = RID + (s->a >> 2 & 3), .pasid = pasid, .iova = { value },
+		.write = s->a & 1, .privileged = s->a & 16,
+	};
 	struct smmu_cmd raw = { { s->value, le64_make(le_load(s, 8)) } };
 	struct nst_translation out;
 	struct smmu_command c;
