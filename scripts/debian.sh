@@ -179,6 +179,17 @@ download()
 	quietly "the download of $* failed." env -C "$dir" apt-get -q download "$@"
 }
 
+# download_all DIR PACKAGE...: these and all that they depend on.
+download_all()
+{
+	local dir=$1
+
+	shift
+	mkdir -p "$dir/partial"
+	quietly "the download of $* failed." \
+		apt-get -q -y install --download-only -o "Dir::Cache::archives=$dir" "$@"
+}
+
 # A program of the Debian 13 tree, by the tree's own loader.
 tree_run()
 {
