@@ -232,8 +232,8 @@ static ssize_t receive_some(struct nst_vfu *vfu, void *to, size_t size)
 	do {
 		n = recvmsg(vfu->sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
+	if (n < 0) /* a client that ends with an answer unread has ended all the same */
+		return errno == ECONNRESET ? 0 : -errno;
 	err = take_fds(vfu, &msg);
 	return err ? err : n;
 }
