@@ -1,24 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* See dmar.h: sizes first, then every structure is written once, front to back. */
+/* See dmar.h, and VT-d 4.1: sizes first, then every structure is written once, front to back. */
 #include "firmware/dmar.h"
 
 #include "base/alloc.h"
 #include "base/bits.h"
 #include "base/endian.h"
+#include "firmware/acpi.h"
 
 #include <errno.h>
 #include <string.h>
-
-struct acpi_header { /* ACPI 6.5 s5.2.6 */
-	char signature[4];
-	le32 length;
-	uint8_t revision, checksum;
-	char oem_id[6], oem_table_id[8];
-	le32 oem_revision;
-	char creator_id[4];
-	le32 creator_revision;
-};
-_Static_assert(sizeof(struct acpi_header) == 36, "ACPI table header");
 
 struct dmar_header { /* s8.1 */
 	struct acpi_header acpi;
@@ -77,29 +67,7 @@ static uint8_t *put_unit(uint8_t *at, const struct dmar_unit *unit)
 	return at;
 }
 
-static void put_header(struct dmar_header *header, const struct dmar_params *params, size_t size)
-{
-	*header = (struct dmar_header){
-		.acpi = {
-			.length = le32_make((uint32_t)size), .revision = DMAR_REVISION,
-			.oem_revision = le32_make(1), .creator_revision = le32_make(1),
-		},
-		.address_width_minus_1 = (uint8_t)(params->address_width - 1),
-	};
-	memcpy(header->acpi.signature, "DMAR", 4);
-	memcpy(header->acpi.oem_id, "NESTOR", 6);
-	memcpy(header->acpi.oem_table_id, "NSTRDMAR", 8);
-	memcpy(header->acpi.creator_id, "NSTR", 4);
-}
-
-static uint8_t checksum(const uint8_t *bytes, size_t size)
-{
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < size; i++)
-		sum += bytes[i];
-	return (uint8_t)-sum;
-}
+static const struct acpi_oem oem = { .id = "NESTOR", .table_id = "NSTRDMAR", .revision = 1 };
 
 int dmar_build(const struct dmar_params *params, void **table, size_t *size)
 {
@@ -119,11 +87,13 @@ int dmar_build(const struct dmar_params *params, void **table, size_t *size)
 	header = alloc_array(1, total);
 	if (!header)
 		return -ENOMEM;
-	put_header(header, params, total);
+	*header = (struct dmar_header){
+		.address_width_minus_1 = (uint8_t)(params->address_width - 1),
+	};
 	at = (uint8_t *)(header + 1);
 	for (size_t i = 0; i < params->num_units; i++)
 		at = put_unit(at, &params->units[i]);
-	header->acpi.checksum = checksum((uint8_t *)header, total);
+	acpi_finish(&header->acpi, "DMAR", DMAR_REVISION, &oem, total);
 	*table = header;
 	*size = total;
 	return 0;
