@@ -274,9 +274,9 @@ static void exec_command(const struct host *h, pid_t parent, int error)
 
 static int not_started(const struct host *h, int err)
 {
-	if (err == ENOENT && !strcmp(h->options.command[0], QEMU_PROGRAM))
-		complain("there is no " QEMU_PROGRAM
-			 " on PATH or in the cache: run \"scripts/setup guest\"");
+	if (err == ENOENT && !strcmp(h->options.command[0], machine_pc.program))
+		complain("there is no %s on PATH or in the cache: run \"scripts/setup %s\"",
+			 machine_pc.program, machine_pc.part);
 	else
 		complain("%s cannot be started: %s", h->options.command[0], strerror(err));
 	return EXIT_USAGE;
@@ -394,7 +394,8 @@ int cmd_host(int argc, char **argv)
 	if (status < 0)
 		status = find_library(&h);
 	if (status < 0) {
-		h.has_tree = !strcmp(h.options.command[0], QEMU_PROGRAM) && qemu_from_tree(&h.tree);
+		h.has_tree = !strcmp(h.options.command[0], machine_pc.program) &&
+			     qemu_from_tree(&machine_pc, &h.tree);
 		status = run(&h);
 	}
 	qemu_fini(&h.tree);

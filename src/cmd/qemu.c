@@ -49,36 +49,46 @@ static bool has_vfio_user(const struct qemu *q)
 	return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* The private Debian 13 tree runs through its own dynamic loader, without chroot or root. */
-bool qemu_from_tree(struct qemu *q)
+static bool push_format(struct qemu *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static bool push_format(struct qemu *q, const char *fmt, ...)
 {
-	char *tree = cache_path("debian13"), *loader = NULL, *libs = NULL, *program = NULL;
-	char *data = NULL, *bios = NULL;
-	bool found = false;
+	va_list ap;
+	char *word;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&word, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return false;
+	push(q, word);
+	return true;
+}
+
+/* The private Debian 13 tree runs through its own dynamic loader, without chroot or root. */
+static bool push_tree(const struct machine *machine, const char *tree, struct qemu *q)
+{
+	bool ok =
+		push_format(q, "%s/lib64/ld-linux-x86-64.so.2", tree) &&
+		push_format(q, "--library-path") &&
+		push_format(q, "%s/lib/x86_64-linux-gnu:%s/usr/lib/x86_64-linux-gnu", tree, tree) &&
+		push_format(q, "%s/usr/bin/%s", tree, machine->program) &&
+		!access(q->argv[q->argc - 1], X_OK);
+
+	for (const char *const *data = machine->data; *data && ok; data++)
+		ok = push_format(q, "-L") && push_format(q, "%s%s", tree, *data);
+	return ok;
+}
+
+bool qemu_from_tree(const struct machine *machine, struct qemu *q)
+{
+	char *tree = cache_path(machine->tree);
+	bool found;
 
 	*q = (struct qemu){ 0 };
-	if (tree && asprintf(&program, "%s/usr/bin/" QEMU_PROGRAM, tree) > 0 &&
-	    !access(program, X_OK) &&
-	    asprintf(&loader, "%s/lib64/ld-linux-x86-64.so.2", tree) > 0 &&
-	    asprintf(&libs, "%s/lib/x86_64-linux-gnu:%s/usr/lib/x86_64-linux-gnu", tree, tree) >
-		    0 &&
-	    asprintf(&data, "%s/usr/share/qemu", tree) > 0 &&
-	    asprintf(&bios, "%s/usr/share/seabios", tree) > 0) {
-		char *const words[] = { loader,	      strdup("--library-path"),
-					libs,	      program,
-					strdup("-L"), data,
-					strdup("-L"), bios };
-
-		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-			push(q, words[i]);
-		found = true;
-	} else {
-		free(program);
-		free(loader);
-		free(libs);
-		free(data);
-		free(bios);
-	}
+	found = tree && push_tree(machine, tree, q);
+	if (!found)
+		qemu_fini(q);
 	free(tree);
 	return found;
 }
@@ -89,10 +99,10 @@ void qemu_fini(struct qemu *q)
 		free(q->argv[--q->argc]);
 }
 
-int qemu_find(const char *wanted, struct qemu *out)
+int qemu_find(const char *wanted, const struct machine *machine, struct qemu *out)
 {
 	*out = (struct qemu){ 0 };
-	push(out, strdup(wanted ? wanted : QEMU_PROGRAM));
+	push(out, strdup(wanted ? wanted : machine->program));
 	if (has_vfio_user(out))
 		return -1;
 	qemu_fini(out);
@@ -100,11 +110,12 @@ int qemu_find(const char *wanted, struct qemu *out)
 		complain("%s is not a QEMU with the vfio-user-pci device (10.1 or newer)", wanted);
 		return EXIT_USAGE;
 	}
-	if (qemu_from_tree(out) && has_vfio_user(out))
+	if (qemu_from_tree(machine, out) && has_vfio_user(out))
 		return -1;
 	qemu_fini(out);
 	complain(
-		"no QEMU with the vfio-user-pci device (10.1 or newer) on PATH or in the cache: run \"scripts/setup guest\", or give --qemu");
+		"no %s with the vfio-user-pci device (10.1 or newer) on PATH or in the cache: run \"scripts/setup %s\", or give --qemu",
+		machine->program, machine->part);
 	return EXIT_USAGE;
 }
 
@@ -164,7 +175,15 @@ static void add_machine(struct words *w, const struct run_options *o)
 	add(w, "-object");
 	add(w, "memory-backend-memfd,id=ram,size=%s,share=on", o->memory);
 	add(w, "-machine");
-	add(w, "q35,memory-backend=ram");
+	add(w, "%s,memory-backend=ram", o->machine->type);
+	if (!o->machine->firmware)
+		return;
+	for (const char *const *data = o->machine->data; *data; data++) {
+		add(w, "-L"); /* after those of the tree, if QEMU is from there */
+		add(w, "%s", *data);
+	}
+	add(w, "-bios");
+	add(w, "%s", o->machine->firmware);
 }
 
 static void add_devices(struct words *w, const struct server *s)
@@ -203,8 +222,10 @@ static void add_boot(struct words *w, const struct run_options *o, const struct 
 		add(w, "stdio,id=console,logfile=/proc/self/fd/%d", run->console);
 	add(w, "-serial");
 	add(w, "chardev:console");
-	add(w, "-acpitable");
-	add(w, "file=/proc/self/fd/%d", run->dmar);
+	if (run->dmar >= 0) {
+		add(w, "-acpitable");
+		add(w, "file=/proc/self/fd/%d", run->dmar);
+	}
 	add(w, "-kernel");
 	add(w, "%s", o->kernel);
 	add(w, "-initrd");

@@ -9,12 +9,11 @@
 #ifndef CMD_QEMU_H
 #define CMD_QEMU_H
 
+#include "cmd/machine.h"
 #include "cmd/run_options.h"
 #include "cmd/server.h"
 
 #include <sys/types.h>
-
-#define QEMU_PROGRAM "qemu-system-x86_64"
 
 /* The words that start a QEMU. */
 struct qemu {
@@ -32,9 +31,9 @@ struct qemu_run {
 };
 
 /* One that has vfio-user-pci: -1, or the status to exit with, the user having been told. */
-int qemu_find(const char *wanted, struct qemu *out);
+int qemu_find(const char *wanted, const struct machine *machine, struct qemu *out);
 /* The one in the cache, whatever it has. False: there is none. */
-bool qemu_from_tree(struct qemu *out);
+bool qemu_from_tree(const struct machine *machine, struct qemu *out);
 void qemu_fini(struct qemu *qemu);
 
 /* Device @i of @server, as JSON: for the command line, or for device_add. */

@@ -471,7 +471,7 @@ int cmd_run(int argc, char **argv)
 	int status = run_options_parse(argc, argv, &run.options);
 
 	if (status < 0)
-		status = qemu_find(run.options.qemu, &run.qemu);
+		status = qemu_find(run.options.qemu, run.options.machine, &run.qemu);
 	if (status < 0)
 		status = make_descriptors(&run);
 	if (status < 0) {

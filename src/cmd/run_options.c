@@ -11,14 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/*
- * Strict mode by default: every unmap is invalidated at once, the hardest case for us. On a busy
- * machine QEMU's timer can be late, which Linux takes for a missing one and panics.
- */
-#define DEFAULT_APPEND                                                                \
-	"console=ttyS0 no_timer_check panic=-1 panic_on_warn=1 intel_iommu=on,sm_on " \
-	"iommu.strict=1"
-
 static const char help[] =
 	"usage: nestor run [OPTION...] [-- QEMU-ARGUMENT...]\n"
 	"\n"
@@ -39,7 +31,7 @@ static const char help[] =
 	"  --kernel FILE     bzImage (default: the one scripts/setup fetched)\n"
 	"  --initrd FILE     (default: the one scripts/setup made)\n"
 	"  --append WORDS    added to the kernel command line, which begins\n"
-	"                      " DEFAULT_APPEND "\n"
+	"                      " MACHINE_PC_APPEND "\n"
 	"  --job NAME        run a job of the default initrd instead of a shell, and exit with 0\n"
 	"                    only if the guest says its success word: demo, io, verify,\n"
 	"                    replug, reboot, powercut, disks, hotplug, faults (with --device\n"
@@ -208,7 +200,8 @@ static int take_option(int opt, struct run_options *o, const char **append)
 	case OPT_VIOMMU:
 		if (o->num_units++ == RUN_MAX_UNITS)
 			return refuse("too many IOMMUs: \"%s\" is the 5th", optarg);
-		return only("--viommu", optarg, "vtd");
+		o->machine = machine_find(optarg);
+		return o->machine ? -1 : refuse("--viommu is vtd, not \"%s\"", optarg);
 	case OPT_CONTROL:
 		o->control = optarg;
 		return -1;
@@ -235,7 +228,8 @@ static int take_option(int opt, struct run_options *o, const char **append)
 }
 
 /* A boot file that was named, or the default from the cache; it must be readable. */
-static int settle_file(char **file, const char *in_cache, const char *what, const char *option)
+static int settle_file(char **file, const char *in_cache, const char *what, const char *option,
+		       const struct machine *machine)
 {
 	bool named = *file;
 
@@ -251,14 +245,14 @@ static int settle_file(char **file, const char *in_cache, const char *what, cons
 	if (named)
 		complain("the %s %s cannot be read: %s", what, *file, strerror(errno));
 	else
-		complain("there is no %s at %s: run \"scripts/setup guest\", or give %s", what,
-			 *file, option);
+		complain("there is no %s at %s: run \"scripts/setup %s\", or give %s", what, *file,
+			 machine->part, option);
 	return EXIT_USAGE;
 }
 
 static int settle_append(struct run_options *o, const char *append)
 {
-	if (asprintf(&o->append, DEFAULT_APPEND "%s%s%s%s", o->job ? " nestor.job=" : "",
+	if (asprintf(&o->append, "%s%s%s%s%s", o->machine->append, o->job ? " nestor.job=" : "",
 		     o->job ? o->job : "", append ? " " : "", append ? append : "") >= 0)
 		return -1;
 	o->append = NULL;
@@ -271,7 +265,13 @@ int run_options_parse(int argc, char **argv, struct run_options *o)
 	const char *append = NULL;
 	int opt, status;
 
-	*o = (struct run_options){ .memory = "512M", .cpus = "2", .accel = "tcg", .check = true };
+	*o = (struct run_options){
+		.machine = &machine_pc,
+		.memory = "512M",
+		.cpus = "2",
+		.accel = "tcg",
+		.check = true,
+	};
 	while ((opt = getopt_long(argc, argv, "+", longopts, NULL)) != -1) {
 		status = take_option(opt, o, &append);
 		if (status >= 0)
@@ -282,10 +282,11 @@ int run_options_parse(int argc, char **argv, struct run_options *o)
 			      argv[optind]);
 	o->extra = argv + optind;
 	o->num_units += !o->num_units;
-	status = settle_file(&o->kernel, "kernel-x86_64/vmlinuz", "guest kernel", "--kernel");
+	status =
+		settle_file(&o->kernel, o->machine->kernel, "guest kernel", "--kernel", o->machine);
 	if (status < 0)
-		status = settle_file(&o->initrd, "initramfs-x86_64.cpio.gz", "guest initramfs",
-				     "--initrd");
+		status = settle_file(&o->initrd, o->machine->initrd, "guest initramfs", "--initrd",
+				     o->machine);
 	return status < 0 ? settle_append(o, append) : status;
 }
 

@@ -3,6 +3,8 @@
 #ifndef CMD_RUN_OPTIONS_H
 #define CMD_RUN_OPTIONS_H
 
+#include "cmd/machine.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +12,7 @@
 enum { RUN_MAX_DEVICES = 16, RUN_MAX_UNITS = 4 };
 
 struct run_options {
+	const struct machine *machine;
 	const char *devices[RUN_MAX_DEVICES]; /* "nvme,file=disk.img" */
 	unsigned int num_devices;
 	unsigned int num_units; /* IOMMUs of the guest */
