@@ -234,6 +234,13 @@ static void add_boot(struct words *w, const struct run_options *o, const struct 
 	add(w, "%s", o->append);
 }
 
+/* Firmware stays in its menu: it must not boot what is on the user's disk. */
+static void add_wait(struct words *w)
+{
+	add(w, "-boot");
+	add(w, "menu=on,splash-time=60000"); /* ms, longer than a dry run lasts */
+}
+
 static void make_words(struct words *w, const struct qemu *q, const struct run_options *o,
 		       const struct qemu_run *run)
 {
@@ -247,7 +254,9 @@ static void make_words(struct words *w, const struct qemu *q, const struct run_o
 		add(w, "-qmp");
 		add(w, "chardev:monitor");
 	}
-	if (!run->probe)
+	if (run->probe)
+		add_wait(w);
+	else
 		add_boot(w, o, run);
 	for (char **extra = o->extra; *extra; extra++)
 		add(w, "%s", *extra);
