@@ -54,13 +54,23 @@ wait_disk()
 	done
 }
 
+# find_device "VENDOR DEVICE": the directories of PCI devices with these ids.
+find_device()
+{
+	local d
+
+	for d in /sys/bus/pci/devices/*; do
+		[ "$(cat $d/vendor) $(cat $d/device)" != "$1" ] || echo $d
+	done
+}
+
 # How the disk's DMA is translated: DMA (strict), DMA-FQ (lazy), identity, or none.
 iommu_type()
 {
 	cat /sys/class/nvme/nvme0/device/iommu_group/type 2>/dev/null || echo none
 }
 
-# With intel_iommu=on the disk must be translated, unless the command line says otherwise.
+# On Arm, and with intel_iommu=on, the disk must be translated, unless the command line says otherwise.
 check_iommu()
 {
 	local type
@@ -68,10 +78,13 @@ check_iommu()
 	type=$(iommu_type)
 	tell iommu_type "$type"
 	has_parameter nestor.noiommu && return
-	case $(parameter intel_iommu) in on*) ;; *) return ;; esac
+	case $(uname -m) in
+	aarch64) ;;
+	*) case $(parameter intel_iommu) in on*) ;; *) return ;; esac ;;
+	esac
 	case $type in
 	DMA | DMA-FQ) ;;
-	none) fail "intel_iommu=on, but the disk has no IOMMU group" ;;
+	none) fail "the disk has no IOMMU group" ;;
 	*) has_parameter iommu=pt || has_parameter iommu.passthrough=1 ||
 		fail "the disk's IOMMU group has type $type" ;;
 	esac
@@ -84,6 +97,7 @@ check_log()
 
 	line=$(dmesg | grep -E \
 		-e 'DMAR:.*([Ff]ault|timed? ?out|[Ee]rror|[Ff]ail|Firmware)' -e '\[(DMA|INTR-REMAP)[^]]*\] ' \
+		-e 'arm-smmu-v3.*(event|[Uu]nexpected|CMDQ|timed? ?out|[Ee]rror|[Ff]ail|GERROR|overflow)' \
 		-e 'nvme.*(timeout|[Ee]rror|I/O|resetting|controller is down|[Dd]isabl|[Ff]ail)' \
 		-e '(I/O|critical .*) error' \
 		-e 'EXT4-fs.*(error|warning)' -e 'JBD2:.*[Ee]rror' \

@@ -229,7 +229,10 @@ static void add_boot(struct words *w, const struct run_options *o, const struct 
 	add(w, "-kernel");
 	add(w, "%s", o->kernel);
 	add(w, "-initrd");
-	add(w, "%s", o->initrd);
+	if (run->initrd >= 0)
+		add(w, "/proc/self/fd/%d", run->initrd);
+	else
+		add(w, "%s", o->initrd);
 	add(w, "-append");
 	add(w, "%s", o->append);
 }
@@ -285,6 +288,7 @@ static void exec_child(struct words *w, const struct run_options *o, const struc
 	for (unsigned int i = 0; i < run->server->num_devices; i++)
 		keep(run->server->devices[i].socket);
 	keep(run->dmar);
+	keep(run->initrd);
 	keep(run->monitor);
 	keep(run->console);
 	if (run->probe || o->quiet) {

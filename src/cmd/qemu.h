@@ -26,6 +26,7 @@ struct qemu_run {
 	bool probe; /* only to see where firmware puts BARs: no kernel */
 	const struct server *server;
 	int dmar;    /* a file with the DMAR table */
+	int initrd;  /* the guest's, if it is not the one of the options */
 	int monitor; /* a connected socket */
 	int console; /* a pipe that gets what the guest prints */
 };

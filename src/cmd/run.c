@@ -20,6 +20,7 @@
 #include "cmd/report.h"
 #include "cmd/topology.h"
 #include "firmware/dmar.h"
+#include "firmware/iort.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -68,8 +69,10 @@ struct run {
 	struct control control;
 	struct topology topology;
 	bool probing;
+	/* what the dry run has shown */
 	uint64_t bars[RUN_MAX_UNITS];
-	int epoll, signals, timer, pidfd, dmar, console_pipe[2];
+	nst_rid rids[RUN_MAX_DEVICES];
+	int epoll, signals, timer, pidfd, dmar, initrd, console_pipe[2];
 	unsigned int ticks, max_ticks; /* of the timer; 0 = no limit */
 	pid_t pid;
 	int signal; /* that ended us */
@@ -258,7 +261,7 @@ static int bad_outcome(struct run *run, enum outcome outcome, const char *when)
 /* -1 when everything is placed, else the status to exit with. */
 static int probe(struct run *run)
 {
-	struct qemu_run how = { .probe = true, .dmar = -1, .console = -1 };
+	struct qemu_run how = { .probe = true, .dmar = -1, .initrd = -1, .console = -1 };
 	enum outcome outcome = OUTCOME_FAILED;
 	int ret;
 
@@ -272,6 +275,8 @@ static int probe(struct run *run)
 	run->probing = false;
 	for (unsigned int u = 0; u < run->server.num_units; u++)
 		run->bars[u] = run->topology.bars[u];
+	for (unsigned int i = 0; i < run->server.num_devices; i++)
+		run->rids[i] = run->server.devices[i].rid;
 	if (run->pidfd >= 0)
 		stop(run, false);
 	topology_fini(&run->topology);
@@ -320,9 +325,69 @@ static int make_dmar(struct run *run)
 	return ret;
 }
 
+/* The devices of unit @u; of one on a port, all that the bus there can have. */
+static size_t make_rids(const struct run *run, unsigned int u, struct iort_rids *rids)
+{
+	const struct server *s = &run->server;
+	size_t count = 0;
+
+	for (unsigned int i = 0; i < s->num_devices; i++)
+		if (s->devices[i].option.unit == u)
+			rids[count++] = (struct iort_rids){
+				.first = run->rids[i],
+				.last = server_has_bus(s, i) ? run->rids[i] | 0xff : run->rids[i],
+			};
+	return count;
+}
+
+static int make_iort(struct run *run)
+{
+	static const uint32_t its = 0; /* the id that QEMU gives it */
+	struct iort_rids rids[RUN_MAX_UNITS][RUN_MAX_DEVICES];
+	struct iort_smmu units[RUN_MAX_UNITS];
+	struct iort_root root = {
+		.address_bits = 64,
+		.ats = true,
+		.canwbs = true,
+		.units = units,
+		.num_units = run->server.num_units,
+	};
+	struct iort_params params = {
+		/* only a newer revision of QEMU's own takes its place */
+		.oem = { .id = "BOCHS", .table_id = "BXPC", .revision = 0x100 },
+		.its = &its,
+		.num_its = 1,
+		.roots = &root,
+		.num_roots = 1,
+	};
+	void *table;
+	size_t size;
+	int ret;
+
+	for (unsigned int u = 0; u < run->server.num_units; u++)
+		units[u] = (struct iort_smmu){
+			.base = run->bars[u],
+			.model = IORT_MODEL_HI161X, /* which has MSIs pass by it untranslated */
+			.coherent = true,
+			.has_msis = true, /* by our DMA messages, which QEMU gives the id 0 */
+			.rids = rids[u],
+			.num_rids = make_rids(run, u, rids[u]),
+		};
+	ret = iort_build(&params, &table, &size);
+	if (ret)
+		return ret;
+	run->initrd = machine_make_initramfs(run->options.initrd, "iort.aml", table, size);
+	free(table);
+	return run->initrd < 0 ? run->initrd : 0;
+}
+
 static int boot(struct run *run)
 {
-	struct qemu_run how = { .dmar = run->dmar, .console = run->console_pipe[1] };
+	struct qemu_run how = {
+		.dmar = run->dmar,
+		.initrd = run->initrd,
+		.console = run->console_pipe[1],
+	};
 	enum outcome outcome = OUTCOME_FAILED;
 	struct termios terminal;
 	bool has_terminal = !run->options.quiet && !tcgetattr(0, &terminal);
@@ -385,9 +450,10 @@ static int guest(struct run *run)
 	if (status >= 0)
 		return status;
 	progress("registers at 0x%llx; booting Linux", (unsigned long long)run->bars[0]);
-	ret = make_dmar(run);
+	ret = run->options.machine->table == MACHINE_TABLE_QEMU ? make_dmar(run) : make_iort(run);
 	if (ret)
-		return complain("cannot make the DMAR table: %s", strerror(-ret)), EXIT_FAILED;
+		return complain("cannot make the firmware's table: %s", strerror(-ret)),
+		       EXIT_FAILED;
 	status = verdict(run, boot(run));
 	if (status != EXIT_OK && run->options.quiet)
 		console_show_end(&run->console);
@@ -464,6 +530,7 @@ int cmd_run(int argc, char **argv)
 		.timer = -1,
 		.pidfd = -1,
 		.dmar = -1,
+		.initrd = -1,
 		.console_pipe = { -1, -1 },
 		.control = { .listener = -1, .client = -1 },
 		.topology.qmp.fd = -1,

@@ -14,8 +14,8 @@
 static const char help[] =
 	"usage: nestor run [OPTION...] [-- QEMU-ARGUMENT...]\n"
 	"\n"
-	"Boots a Linux guest in QEMU (vfio-user-pci, 10.1 or newer). Its IOMMU is Nestor's VT-d,\n"
-	"its devices are passed through to it from the software host, and all their DMA is\n"
+	"Boots a Linux guest in QEMU (vfio-user-pci, 10.1 or newer). Its IOMMU is Nestor's, its\n"
+	"devices are passed through to it from the software host, and all their DMA is\n"
 	"translated by the guest's tables nested on the host's.\n"
 	"\n"
 	"  --device DESC     a device to pass through; again for more. DESC is\n"
@@ -28,15 +28,21 @@ static const char help[] =
 	"                    root port: it can be unplugged); plugged=off: the port is empty\n"
 	"                    until \"plug N\"; unit=N: the IOMMU it is behind (0)\n"
 	"                    (default: an NVMe disk of 64 MiB in memory)\n"
-	"  --kernel FILE     bzImage (default: the one scripts/setup fetched)\n"
+	"  --viommu KIND     the guest's IOMMU, and with it what machine it is: vtd (default), an\n"
+	"                    Intel VT-d unit in a PC, or smmuv3, an Arm SMMUv3 in QEMU's \"virt\"\n"
+	"                    machine with UEFI; again for more of that kind\n"
+	"  --kernel FILE     bzImage or, on Arm, Image (default: the one scripts/setup fetched)\n"
 	"  --initrd FILE     (default: the one scripts/setup made)\n"
 	"  --append WORDS    added to the kernel command line, which begins\n"
 	"                      " MACHINE_PC_APPEND "\n"
+	"                    and on Arm\n"
+	"                      " MACHINE_VIRT_APPEND "\n"
 	"  --job NAME        run a job of the default initrd instead of a shell, and exit with 0\n"
 	"                    only if the guest says its success word: demo, io, verify,\n"
 	"                    replug, reboot, powercut, disks, hotplug, faults (with --device\n"
-	"                    nvme,file=IMAGE --device dmatest), pasid, sva (which wants\n"
-	"                    --device dmatest,queues=64 --append no5lvl)\n"
+	"                    nvme,file=IMAGE --device dmatest), event (on Arm, with --device\n"
+	"                    testdev), pasid, sva (which wants --device dmatest,queues=64\n"
+	"                    --append no5lvl)\n"
 	"  --report FILE     write what happened as JSON\n"
 	"  --trace FILE      write every call to the host with its structures decoded; JSON lines\n"
 	"                    if FILE ends in .jsonl\n"
@@ -45,9 +51,8 @@ static const char help[] =
 	"  --memory SIZE     guest memory as QEMU's -m takes it (default: 512M)\n"
 	"  --cpus N          (default: 2)\n"
 	"  --accel NAME      QEMU accelerator: tcg (default) or kvm\n"
-	"  --qemu FILE       the QEMU to use (default: qemu-system-x86_64 on PATH if it is new\n"
-	"                    enough, else the one scripts/setup fetched)\n"
-	"  --viommu vtd      an IOMMU, of that kind (the only one so far); again for more\n"
+	"  --qemu FILE       the QEMU to use (default: qemu-system-x86_64, or -aarch64, on PATH\n"
+	"                    if it is new enough, else the one scripts/setup fetched)\n"
 	"  --control PATH    a socket that takes commands in lines: \"unplug N\" and \"plug N\",\n"
 	"                    of the Nth --device, counted from 0; \"ok\" when it is done\n"
 	"  --host soft       the host that translates (the only one so far)\n"
@@ -143,6 +148,21 @@ static int only(const char *option, const char *value, const char *known)
 	return EXIT_USAGE;
 }
 
+static int take_viommu(struct run_options *o, const char *kind)
+{
+	const struct machine *machine = machine_find(kind);
+
+	if (!machine)
+		return refuse("--viommu is vtd or smmuv3, not \"%s\"", kind);
+	if (o->num_units && machine != o->machine)
+		return refuse("the IOMMUs of a guest are all of one kind: \"%s\" is of another",
+			      kind);
+	if (o->num_units++ == RUN_MAX_UNITS)
+		return refuse("too many IOMMUs: \"%s\" is the 5th", kind);
+	o->machine = machine;
+	return -1;
+}
+
 static int take_option(int opt, struct run_options *o, const char **append)
 {
 	uint64_t n = 0;
@@ -198,10 +218,7 @@ static int take_option(int opt, struct run_options *o, const char **append)
 		o->qemu = optarg;
 		return -1;
 	case OPT_VIOMMU:
-		if (o->num_units++ == RUN_MAX_UNITS)
-			return refuse("too many IOMMUs: \"%s\" is the 5th", optarg);
-		o->machine = machine_find(optarg);
-		return o->machine ? -1 : refuse("--viommu is vtd, not \"%s\"", optarg);
+		return take_viommu(o, optarg);
 	case OPT_CONTROL:
 		o->control = optarg;
 		return -1;

@@ -42,20 +42,23 @@ static int unname_socket(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-static int make_unit(struct server *s, unsigned int u, const char *dir)
+static int make_unit(struct server *s, unsigned int u, const struct machine *machine,
+		     const char *dir)
 {
 	struct server_unit *unit = &s->units[u];
 	char path[108];
+	struct iommu_function_config config = {
+		.vm = s->vm,
+		.memory_mapped = u > 0,
+		.socket_path = path,
+		.log = s->log,
+		.unshared = found_unshared,
+		.opaque = s,
+	};
 	int ret;
 
 	snprintf(path, sizeof(path), "%s/iommu%u", dir, u);
-	ret = iommu_function_create_vtd(&(struct iommu_function_config){ .vm = s->vm,
-									 .memory_mapped = u > 0,
-									 .socket_path = path,
-									 .log = s->log,
-									 .unshared = found_unshared,
-									 .opaque = s },
-					&unit->iommu);
+	ret = machine->create_iommu(&config, &unit->iommu);
 	if (ret)
 		return fail("cannot serve the IOMMU", ret);
 	s->num_units++;
@@ -264,9 +267,12 @@ static int make_devices(struct server *s, const struct run_options *o, const cha
 
 static int make_host(struct server *s, const struct run_options *o, const struct nst_log *log)
 {
-	struct nst_soft_config config = { .log = log,
-					  .check = o->check,
-					  .strict_abi = o->strict_abi };
+	struct nst_soft_config config = {
+		.log = log,
+		.iommu = o->machine->host_iommu,
+		.check = o->check,
+		.strict_abi = o->strict_abi,
+	};
 	struct nst_trace_config trace = {
 		.write = nst_trace_write_fd,
 		.opaque = &s->trace.fd,
@@ -297,7 +303,7 @@ static int make_all(struct server *s, const struct run_options *o, const char *d
 	if (ret)
 		return fail("cannot make a VM on the software host", ret);
 	for (unsigned int u = 0; status < 0 && u < o->num_units; u++)
-		status = make_unit(s, u, dir);
+		status = make_unit(s, u, o->machine, dir);
 	return status < 0 ? make_devices(s, o, dir) : status;
 }
 

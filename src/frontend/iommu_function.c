@@ -2,7 +2,8 @@
 /*
  * See iommu_function.h. Bus Master Enable is always set in the configuration space
  * served: firmware's read-modify-write of COMMAND then enables it in the VMM too, and
- * without it the VMM would not deliver our interrupts, which are writes to memory.
+ * without it the VMM would not deliver our interrupts, which are writes to memory. So is
+ * Memory Space Enable, since not every firmware sets it for a function without a driver.
  */
 #include "frontend/iommu_function.h"
 
@@ -11,6 +12,7 @@
 #include "base/endian.h"
 #include "base/log.h"
 #include "endpoint/pci_config.h"
+#include "smmuv3/regs.h"
 #include "vtd/regs.h"
 
 #include <errno.h>
@@ -20,13 +22,27 @@
 #include <sys/mman.h>
 
 /* The vendor id that means "nobody's": no driver binds to this function. */
-enum { FUNCTION_VENDOR = 0x1eaf, FUNCTION_DEVICE_VTD = 0x0001 };
+enum { FUNCTION_VENDOR = 0x1eaf, FUNCTION_DEVICE_VTD = 0x0001, FUNCTION_DEVICE_SMMUV3 = 0x0002 };
+enum { COMMAND_STICKY = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER };
 #define FUNCTION_CLASS 0x060000
 
 /* A guest waits for one command before it gives the next: who fills this does not. */
 enum { HELD_MAX = 16 };
 
+/* What differs from one kind of unit to another. */
+struct kind {
+	uint16_t device_id;
+	uint32_t mmio_size;
+	/* the driver sets one of @enable_bits in @enable when @root says where its tables are */
+	uint64_t enable, enable_bits, root;
+	/* of the command queue; and what tells how far things are */
+	uint64_t tail, status, queue_status;
+	const char *root_name;
+	int (*create)(struct iommu_function *f);
+};
+
 struct iommu_function {
+	const struct kind *kind;
 	struct nst_vm *vm;
 	bool memory_mapped; /* by another function */
 	struct nst_viommu *viommu;
@@ -68,13 +84,13 @@ static void config_write(struct iommu_function *f, uint64_t offset, const void *
 {
 	if (pci_config_write(&f->config, offset, buf, size))
 		reset_unit(f);
-	f->config.bytes[PCI_COMMAND] |= PCI_COMMAND_MASTER;
+	f->config.bytes[PCI_COMMAND] |= COMMAND_STICKY;
 }
 
 static void config_reset(struct iommu_function *f)
 {
 	pci_config_reset(&f->config);
-	f->config.bytes[PCI_COMMAND] |= PCI_COMMAND_MASTER;
+	f->config.bytes[PCI_COMMAND] |= COMMAND_STICKY;
 }
 
 /*
@@ -98,16 +114,18 @@ static void probe_done(void *opaque, int err, const void *data, size_t size)
 		f->unshared(f->opaque);
 }
 
+/* Of a root register; the page that the address is in is looked at. */
+#define ROOT_PAGE GENMASK64(51, 12)
+
 static void probe_shared_memory(struct iommu_function *f)
 {
-	uint64_t rtaddr = nst_viommu_mmio_read(f->viommu, VTD_OFFSET_RTADDR, 8) &
-			  ~(PAGE_SIZE_4K - 1);
+	uint64_t root = nst_viommu_mmio_read(f->viommu, f->kind->root, 8) & ROOT_PAGE;
 
 	f->asked = true;
-	f->probe_gpa.v = rtaddr;
+	f->probe_gpa.v = root;
 	if (nst_mem_read(nst_vm_mem(f->vm), f->probe_gpa, f->probe_seen, PAGE_SIZE_4K)) {
-		log_warn(f->log, "the IOMMU's root table at 0x%llx is not in memory we were given",
-			 (unsigned long long)rtaddr);
+		log_warn(f->log, "the IOMMU's %s at 0x%llx is not in memory we were given",
+			 f->kind->root_name, (unsigned long long)root);
 		return;
 	}
 	if (nst_vfu_dma_read(f->vfu, f->probe_gpa, PAGE_SIZE_4K, probe_done, f))
@@ -132,7 +150,7 @@ void iommu_function_hold(struct iommu_function *f, bool on)
 /* Those two wait, and behind them everything, so that it stays in order. */
 static bool take_held(struct iommu_function *f, uint64_t offset, unsigned int size, uint64_t value)
 {
-	bool command = offset == VTD_OFFSET_GCMD || offset == VTD_OFFSET_IQT;
+	bool command = offset == f->kind->enable || offset == f->kind->tail;
 
 	if (!f->holding || (!command && !f->num_held))
 		return false;
@@ -149,7 +167,7 @@ static bool take_held(struct iommu_function *f, uint64_t offset, unsigned int si
 /* Who reads back what it wrote is to find it; the status registers say what is done. */
 static uint64_t register_read(struct iommu_function *f, uint64_t offset, unsigned int size)
 {
-	if (offset != VTD_OFFSET_GSTS && offset != VTD_OFFSET_FSTS)
+	if (offset != f->kind->status && offset != f->kind->queue_status)
 		release(f);
 	return nst_viommu_mmio_read(f->viommu, offset, size);
 }
@@ -179,10 +197,9 @@ static int region_write(void *opaque, unsigned int region, uint64_t offset, cons
 	}
 	if (size > 8)
 		return -EINVAL;
-	if (offset == VTD_OFFSET_GCMD &&
-	    !f->asked) /* the guest's driver is at work: the root is there */
-		probe_shared_memory(f);
 	value = le_load(buf, (unsigned int)size);
+	if (offset == f->kind->enable && (value & f->kind->enable_bits) && !f->asked)
+		probe_shared_memory(f);
 	if (!take_held(f, offset, (unsigned int)size, value))
 		nst_viommu_mmio_write(f->viommu, offset, (unsigned int)size, value);
 	return 0;
@@ -261,7 +278,7 @@ static int serve(struct iommu_function *f, const char *socket_path)
 		.log = f->log,
 		.regions = {
 			[VFIO_PCI_BAR0_REGION_INDEX] = {
-				.size = NST_VTD_MMIO_SIZE, .fd = -1,
+				.size = f->kind->mmio_size, .fd = -1,
 				.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE,
 			},
 			[VFIO_PCI_CONFIG_REGION_INDEX] = {
@@ -275,8 +292,60 @@ static int serve(struct iommu_function *f, const char *socket_path)
 	return nst_vfu_create(&config, &f->vfu);
 }
 
-int iommu_function_create_vtd(const struct iommu_function_config *config,
-			      struct iommu_function **out)
+static int create_vtd(struct iommu_function *f)
+{
+	const struct nst_vtd_config config = {
+		.vm = f->vm,
+		.log = f->log,
+		.send_msi = send_msi,
+		.opaque = f,
+	};
+
+	return nst_vtd_create(&config, &f->viommu);
+}
+
+static int create_smmuv3(struct iommu_function *f)
+{
+	const struct nst_smmuv3_config config = {
+		.vm = f->vm,
+		.log = f->log,
+		.send_msi = send_msi,
+		.opaque = f,
+		.features = NST_SMMUV3_ATS,
+		.ssid_bits = 20,
+	};
+
+	return nst_smmuv3_create(&config, &f->viommu);
+}
+
+static const struct kind kind_vtd = {
+	.device_id = FUNCTION_DEVICE_VTD,
+	.mmio_size = NST_VTD_MMIO_SIZE,
+	.enable = VTD_OFFSET_GCMD,
+	.enable_bits = UINT32_MAX,
+	.tail = VTD_OFFSET_IQT,
+	.status = VTD_OFFSET_GSTS,
+	.queue_status = VTD_OFFSET_FSTS,
+	.root = VTD_OFFSET_RTADDR,
+	.root_name = "root table",
+	.create = create_vtd,
+};
+
+static const struct kind kind_smmuv3 = {
+	.device_id = FUNCTION_DEVICE_SMMUV3,
+	.mmio_size = NST_SMMUV3_MMIO_SIZE,
+	.enable = SMMU_OFFSET_CR0,
+	.enable_bits = SMMU_CR0_SMMUEN,
+	.tail = SMMU_OFFSET_CMDQ_PROD,
+	.status = SMMU_OFFSET_CR0ACK,
+	.queue_status = SMMU_OFFSET_CMDQ_CONS,
+	.root = SMMU_OFFSET_STRTAB_BASE,
+	.root_name = "stream table",
+	.create = create_smmuv3,
+};
+
+static int create(const struct iommu_function_config *config, const struct kind *kind,
+		  struct iommu_function **out)
 {
 	struct iommu_function *f = alloc_object(struct iommu_function);
 	int ret;
@@ -284,19 +353,17 @@ int iommu_function_create_vtd(const struct iommu_function_config *config,
 	if (!f)
 		return -ENOMEM;
 	*f = (struct iommu_function){
+		.kind = kind,
 		.vm = config->vm,
 		.memory_mapped = config->memory_mapped,
 		.log = config->log,
 		.unshared = config->unshared,
 		.opaque = config->opaque,
 	};
-	pci_config_init(&f->config, FUNCTION_VENDOR, FUNCTION_DEVICE_VTD, FUNCTION_CLASS, 0);
-	pci_config_set_bar(&f->config, 0, NST_VTD_MMIO_SIZE, false);
+	pci_config_init(&f->config, FUNCTION_VENDOR, kind->device_id, FUNCTION_CLASS, 0);
+	pci_config_set_bar(&f->config, 0, kind->mmio_size, false);
 	config_reset(f);
-	ret = nst_vtd_create(
-		&(struct nst_vtd_config){
-			.vm = f->vm, .log = f->log, .send_msi = send_msi, .opaque = f },
-		&f->viommu);
+	ret = kind->create(f);
 	if (!ret)
 		ret = serve(f, config->socket_path);
 	if (ret) {
@@ -305,6 +372,18 @@ int iommu_function_create_vtd(const struct iommu_function_config *config,
 	}
 	*out = f;
 	return 0;
+}
+
+int iommu_function_create_vtd(const struct iommu_function_config *config,
+			      struct iommu_function **out)
+{
+	return create(config, &kind_vtd, out);
+}
+
+int iommu_function_create_smmuv3(const struct iommu_function_config *config,
+				 struct iommu_function **out)
+{
+	return create(config, &kind_smmuv3, out);
 }
 
 void iommu_function_destroy(struct iommu_function *f)

@@ -28,9 +28,12 @@ struct iommu_function_config {
 	void *opaque;
 };
 
-/* Makes a VT-d unit and serves it. Errors: as nst_vtd_create() and nst_vfu_create(). */
+/* Makes a unit and serves it. Errors: as nst_vtd_create(), nst_smmuv3_create(), nst_vfu_create().
+ */
 NST_MUST_CHECK int iommu_function_create_vtd(const struct iommu_function_config *config,
 					     struct iommu_function **out);
+NST_MUST_CHECK int iommu_function_create_smmuv3(const struct iommu_function_config *config,
+						struct iommu_function **out);
 void iommu_function_destroy(struct iommu_function *f);
 
 /*

@@ -27,7 +27,7 @@ def unknown_words(scratch):
     refused(scratch, ["--nonsense"], "run", "--nonsense")
     refused(scratch, ["no option", "disk.img"], "run", "disk.img")
     refused(scratch, ["--device"], "run", "--device")
-    refused(scratch, ["smmuv9"], "run", "--viommu", "smmuv9")
+    refused(scratch, ["vtd", "smmuv3", "smmuv9"], "run", "--viommu", "smmuv9")
     refused(scratch, ["moon"], "run", "--host", "moon")
     refused(scratch, ["--timeout", "soon"], "run", "--timeout", "soon")
     refused(scratch, ["--cpus", "-1"], "run", "--cpus", "-1")
@@ -42,7 +42,9 @@ def files_that_are_not_there(scratch):
     refused(scratch, ["/no/disk.img"], "run", "--device", "nvme,file=/no/disk.img")
     refused(scratch, ["/no/trace"], "run", "--trace", "/no/trace")
     refused(scratch, ["/no/qemu", "vfio-user-pci"], "run", "--qemu", "/no/qemu")
-    refused(scratch, ["scripts/setup"], "run", env={"NESTOR_CACHE": str(scratch / "empty")})
+    refused(scratch, ["scripts/setup guest\""], "run", env={"NESTOR_CACHE": str(scratch / "empty")})
+    refused(scratch, ["scripts/setup guest-arm64\""], "run", "--viommu", "smmuv3",
+            env={"NESTOR_CACHE": str(scratch / "empty")})
 
 
 @guest.test
