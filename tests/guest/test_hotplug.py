@@ -39,6 +39,8 @@ def assert_nothing_lives(trace):
         elif r["call"] == "open" and done:
             opened[r["result"]] = r
             paths[r["in"]["path"]] += 1
+        elif r["call"] in ("IOMMU_VEVENTQ_ALLOC", "IOMMU_FAULT_QUEUE_ALLOC") and done:
+            opened[next(value for key, value in r["out"].items() if key.endswith("_fd"))] = r
         elif r["call"] == "close":
             del opened[r["in"]["fd"]]
     assert not live and not opened, (live, opened)
