@@ -39,12 +39,15 @@ static void forget(void *opaque, nst_rid rid, uint32_t pasid, uint64_t iova, uin
 	};
 }
 
+/* Of several accesses at once, there are several calls. */
 static void take_report(void *opaque, const struct vtd_hw_fault *fault)
 {
 	struct rig *rig = opaque;
 
+	pthread_mutex_lock(&rig->report_lock);
 	rig->reports++;
 	rig->last_report = *fault;
+	pthread_mutex_unlock(&rig->report_lock);
 }
 
 static int make_rig(void **state, bool check)
@@ -55,6 +58,7 @@ static int make_rig(void **state, bool check)
 
 	if (!rig)
 		return -1;
+	pthread_mutex_init(&rig->report_lock, NULL);
 	rig->log = (struct nst_log){ take_warning, rig, NST_LOG_WARN };
 	config.log = hw_config.log = &rig->log;
 	if (sanitizer_create(&config, &rig->sanitizer))

@@ -17,6 +17,8 @@
 #include <nestor/log.h>
 #include <nestor/soft_host.h>
 
+#include <pthread.h>
+
 enum { RIG_RID = 0x0120, RIG_DID = 7 }; /* 01:04.0 */
 enum { RIG_HWPT = 5, RIG_IOAS = 3 };	/* ids in reports, and serial numbers */
 #define RIG_RAM_SIZE (3ULL << 30)	/* of which only what is touched takes memory */
@@ -41,6 +43,7 @@ struct rig {
 	/* if set, called instead of all that; any thread */
 	void (*on_forget)(void *opaque);
 	void *on_forget_opaque;
+	pthread_mutex_t report_lock;
 	unsigned int reports; /* of faults, by the unit to its driver */
 	struct vtd_hw_fault last_report;
 	struct sanitizer *sanitizer;
