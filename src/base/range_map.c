@@ -3,6 +3,7 @@
 #include "base/range_map.h"
 
 #include "base/alloc.h"
+#include "base/sorted.h"
 
 #include <errno.h>
 #include <string.h>
@@ -43,17 +44,7 @@ int range_map_copy(struct range_map *map, const struct range_map *from)
 
 size_t range_map_lower_bound(const struct range_map *map, uint64_t address)
 {
-	size_t lo = 0, hi = map->count;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (map->ranges[mid].last < address)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
+	return LOWER_BOUND(map->count, i, map->ranges[i].last < address);
 }
 
 int range_map_insert(struct range_map *map, const struct mem_range *range)

@@ -17,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/sorted.h"
 #include "spec/vtd_tables.h"
 
 #include <errno.h>
@@ -29,17 +30,7 @@ enum { LEAF_PASIDS = 1 << VTD_PASID_TABLE_LG2, DIR_PAGE = PAGE_SIZE_4K / sizeof(
 /* The index of the first point at or behind @pasid. */
 static size_t lower_bound(const struct vtd_device *d, uint32_t pasid)
 {
-	size_t first = 0, end = d->num_pasids;
-
-	while (first < end) {
-		size_t middle = first + (end - first) / 2;
-
-		if (d->pasids[middle]->at.pasid < pasid)
-			first = middle + 1;
-		else
-			end = middle;
-	}
-	return first;
+	return LOWER_BOUND(d->num_pasids, i, d->pasids[i]->at.pasid < pasid);
 }
 
 static struct vtd_point *make_point(struct vtd_unit *u, struct vtd_device *d)

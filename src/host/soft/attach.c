@@ -19,23 +19,15 @@
 #include "host/soft/vfio/device.h"
 #include "host/soft/viommu.h"
 
+#include "base/sorted.h"
+
 #include <errno.h>
 #include <string.h>
 
 /* The index of the first attachment at or behind @pasid. */
 static size_t lower_bound(const struct soft_bound *bound, uint32_t pasid)
 {
-	size_t first = 0, end = bound->num_attachments;
-
-	while (first < end) {
-		size_t middle = first + (end - first) / 2;
-
-		if (bound->attachments[middle].pasid < pasid)
-			first = middle + 1;
-		else
-			end = middle;
-	}
-	return first;
+	return LOWER_BOUND(bound->num_attachments, i, bound->attachments[i].pasid < pasid);
 }
 
 static struct soft_attachment *find_attachment(const struct soft_bound *bound, uint32_t pasid)

@@ -24,6 +24,8 @@
 #include "host/soft/vfio/device.h"
 #include "host/soft/eventq.h"
 
+#include "base/sorted.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -339,17 +341,7 @@ int soft_fault_prepare(struct soft_device *dev, const struct soft_hwpt *hwpt)
 /* The index of the first handler at or behind @pasid. */
 static size_t lower_bound(const struct soft_device *dev, uint32_t pasid)
 {
-	size_t first = 0, end = dev->num_handlers;
-
-	while (first < end) {
-		size_t middle = first + (end - first) / 2;
-
-		if (dev->handlers[middle].pasid < pasid)
-			first = middle + 1;
-		else
-			end = middle;
-	}
-	return first;
+	return LOWER_BOUND(dev->num_handlers, i, dev->handlers[i].pasid < pasid);
 }
 
 static struct soft_fault_handler *find_handler(struct soft_device *dev, uint32_t pasid)

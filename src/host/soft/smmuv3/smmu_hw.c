@@ -7,6 +7,7 @@
 #include "host/soft/smmuv3/smmu_hw_impl.h"
 
 #include "base/alloc.h"
+#include "base/sorted.h"
 #include "endpoint/endpoint.h"
 #include "spec/smmu_caps.h"
 
@@ -119,17 +120,7 @@ int smmu_hw_set_ste(struct smmu_hw *hw, nst_rid sid, const struct smmu_hw_ste *s
 /* The index of @ssid among the stream's, or of the first above it. */
 static size_t ssid_index(const struct smmu_stream *stream, uint32_t ssid)
 {
-	size_t lo = 0, hi = stream->num_ssids;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (stream->ssids[mid].ssid < ssid)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
+	return LOWER_BOUND(stream->num_ssids, i, stream->ssids[i].ssid < ssid);
 }
 
 static const struct smmu_hw_map *find_ssid(const struct smmu_stream *stream, uint32_t ssid)
