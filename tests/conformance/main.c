@@ -7,10 +7,13 @@
  *								under "nestor host", the software
  *host
  *
+ * CDEV: /dev/vfio/devices/vfioN or, for a kernel's, a PCI address.
  * --no-huge-pages: that kernel is built without transparent huge pages.
  * --differences FILE --name HOST: the table of known differences, and who this host is in it.
  */
 #include "rig.h"
+
+#include "passthrough/pci_cdev.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -22,6 +25,17 @@ static int usage(void)
 		"usage: nestor-conformance [--group NAME] [--iommu vtd|smmuv3 | --device CDEV...]\n"
 		"                          [--no-huge-pages] [--differences FILE --name HOST]\n");
 	return 2;
+}
+
+/* What --device names; NULL, having said why, if that has no cdev. */
+static const char *find_device(const char *text, struct pci_cdev *cdev)
+{
+	if (*text == '/')
+		return text;
+	if (!pci_cdev_find("", text, cdev))
+		return cdev->path;
+	fprintf(stderr, "nestor-conformance: %s\n", cdev->why);
+	return NULL;
 }
 
 int main(int argc, char **argv)
@@ -37,6 +51,7 @@ int main(int argc, char **argv)
 	};
 	struct rig_options rig = { .iommu = "vtd" };
 	struct suite_options suite = { 0 };
+	struct pci_cdev cdevs[sizeof(rig.devices) / sizeof(rig.devices[0])];
 	size_t devices = 0;
 	int c;
 
@@ -55,6 +70,11 @@ int main(int argc, char **argv)
 			rig.devices[devices++] = optarg;
 		else
 			return usage();
+	}
+	for (size_t i = 0; i < devices; i++) {
+		rig.devices[i] = find_device(rig.devices[i], &cdevs[i]);
+		if (!rig.devices[i])
+			return 2;
 	}
 	if (optind != argc || (suite.differences && !suite.name))
 		return usage();
