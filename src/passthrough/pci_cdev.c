@@ -35,8 +35,7 @@ static bool take_hex(const char **text, unsigned int digits, char end, unsigned 
 	unsigned int value = 0;
 
 	for (; digits && *s && strchr("0123456789abcdefABCDEF", *s); digits--, s++)
-		value = value << 4 |
-			(unsigned int)(*s <= '9' ? *s - '0' : (*s | 0x20) - 'a' + 10);
+		value = value << 4 | (unsigned int)(*s <= '9' ? *s - '0' : (*s | 0x20) - 'a' + 10);
 	if (s == *text || *s != end)
 		return false;
 	*text = end ? s + 1 : s;

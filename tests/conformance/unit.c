@@ -137,7 +137,10 @@ void unit_init(struct unit *u, struct rig *rig, unsigned int num_devices)
 	struct nst_smmuv3_config config = { .log = &log };
 	char second[sizeof(rig->path)];
 
-	*u = (struct unit){ .rig = rig, .host = { { &counting_ops }, rig->host } };
+	*u = (struct unit){
+		.rig = rig,
+		.host = { .base = { &counting_ops }, .inner = rig->host },
+	};
 	ok(host_close(rig, rig->dev));
 	ok(host_close(rig, rig->iommu));
 	ok(nst_vm_create(&u->host.base, &log, &u->vm));
