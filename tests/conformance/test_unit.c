@@ -234,10 +234,36 @@ static void a_changed_cd_counts_after_its_cfgi(void **state)
 	unit_fini(&u, __func__);
 }
 
-/*
- * Linux 7.2 issues a batch in pieces, and of the piece with a refused command nothing, though it
- * counts what stood before it as done.
- */
+/* As a driver does: a CMD_SYNC takes its place, and the queue goes on. */
+static void mend_command(struct unit *u, uint32_t at)
+{
+	uint64_t *cmd = (void *)unit_memory(u, UNIT_CMDQ + (at & 0xff) * 16);
+
+	cmd[0] = CMD_SYNC;
+	cmd[1] = 0;
+	unit_set(u, UNIT_GERRORN, unit_get(u, UNIT_GERROR));
+	assert_int_equal(unit_error(u), 0);
+	assert_int_equal(unit_get(u, UNIT_CMDQ_CONS) & 0x1ff, u->prod);
+}
+
+/* @before commands, of which the last counts, one that is an error, and a CMD_SYNC. */
+static void run_before_an_error(struct unit *u, unsigned int before, uint64_t bad)
+{
+	uint32_t at = u->prod + before;
+
+	for (unsigned int i = 0; i + 1 < before; i++)
+		unit_put(u, TLBI_NH_VA | CMD0_ASID(99), IOVA | CMD1_LEAF);
+	unit_put(u, TLBI_NH_VA | CMD0_ASID(7), IOVA | CMD1_LEAF);
+	unit_put(u, bad, CMD1_LEAF);
+	unit_put(u, CMD_SYNC, 0);
+	unit_kick(u);
+	assert_int_equal(unit_error(u), CERROR_ILL);
+	assert_int_equal(unit_get(u, UNIT_CMDQ_CONS) & 0x1ff, at & 0x1ff);
+	unit_reaches(u, IOVA, B);
+	u->host.spoil_cds = false;
+	mend_command(u, at);
+}
+
 static void commands_before_an_illegal_one_are_done(void **state)
 {
 	struct unit u;
@@ -246,26 +272,31 @@ static void commands_before_an_illegal_one_are_done(void **state)
 	start(&u, state, 1);
 	context = translated(&u, u.rids[0], 7, A);
 	for (unsigned int before = 1; before < 140; before += before == 1 ? 61 : 7) {
-		uint32_t first;
-
 		make_stale(&u, context);
-		first = u.prod;
-		for (unsigned int i = 0; i + 1 < before; i++)
-			unit_put(&u, TLBI_NH_VA | CMD0_ASID(99), IOVA | CMD1_LEAF);
-		unit_put(&u, TLBI_NH_VA | CMD0_ASID(7), IOVA | CMD1_LEAF);
-		unit_put(&u, 0xff, 0);
-		unit_put(&u, CMD_SYNC, 0);
-		unit_kick(&u);
-		assert_int_equal(unit_error(&u), CERROR_ILL);
-		assert_int_equal(unit_get(&u, UNIT_CMDQ_CONS) & 0x1ff, (first + before) & 0x1ff);
-		unit_reaches(&u, IOVA, B);
-		/* a driver makes a CMD_SYNC of it and goes on */
-		*(uint64_t *)(void *)unit_memory(&u, UNIT_CMDQ + ((first + before) & 0xff) * 16) =
-			CMD_SYNC;
-		unit_set(&u, UNIT_GERRORN, unit_get(&u, UNIT_GERROR));
-		assert_int_equal(unit_error(&u), 0);
-		assert_int_equal(unit_get(&u, UNIT_CMDQ_CONS) & 0x1ff, u.prod);
+		run_before_an_error(&u, before, 0xff);
 	}
+	unit_fini(&u, __func__);
+}
+
+/*
+ * Linux 7.2 issues a batch in pieces, and of the piece with a command that it refuses nothing,
+ * though it counts what stood before that as done. So the unit has to ask again.
+ */
+static void commands_before_a_refused_one_are_done(void **state)
+{
+	struct unit u;
+	unsigned int failed;
+	uint64_t context;
+
+	start(&u, state, 1);
+	context = translated(&u, u.rids[0], 7, A);
+	failed = u.host.failed;
+	for (unsigned int before = 1; before < 100; before += 34) {
+		make_stale(&u, context);
+		u.host.spoil_cds = true;
+		run_before_an_error(&u, before, CFGI_CD | CMD0_SID(u.rids[0]));
+	}
+	assert_int_equal(u.host.failed, failed + 6); /* the batch, and the one command */
 	unit_fini(&u, __func__);
 }
 
@@ -466,6 +497,7 @@ static const struct suite_case cases[] = {
 	TEST(an_unmapped_page_faults_after_its_tlbi, ON_SMMU),
 	TEST(a_changed_cd_counts_after_its_cfgi, ON_SMMU),
 	TEST(commands_before_an_illegal_one_are_done, ON_SMMU),
+	TEST(commands_before_a_refused_one_are_done, ON_SMMU),
 	TEST(commands_on_unknown_streams, ON_SMMU),
 	TEST(faults_are_events, ON_SMMU),
 	TEST(a_bad_cd_is_an_event, ON_SMMU),

@@ -5,6 +5,7 @@
 #include "base/bits.h"
 #include "passthrough/device.h"
 
+#include <endian.h>
 #include <linux/pci_regs.h>
 #include <poll.h>
 #include <stdio.h>
@@ -32,11 +33,23 @@ static void count_objects(struct counting_host *h, unsigned long request)
 		h->fds++;
 }
 
+static void spoil_cds(const struct iommu_hwpt_invalidate *cmd)
+{
+	struct iommu_viommu_arm_smmuv3_invalidate *entries = (void *)(uintptr_t)cmd->data_uptr;
+
+	for (uint32_t i = 0; i < cmd->entry_num; i++)
+		if ((le64toh(entries[i].cmd[0]) & 0xff) == CFGI_CD)
+			entries[i].cmd[0] = htole64(CFGI_CD | CMD0_SID(0xffff));
+}
+
 static int counted_ioctl(struct nst_host *host, int fd, unsigned long request, void *arg)
 {
 	struct counting_host *h = to_counting_host(host);
-	int ret = h->inner->ops->ioctl(h->inner, fd, request, arg);
+	int ret;
 
+	if (h->spoil_cds && request == IOMMU_HWPT_INVALIDATE)
+		spoil_cds(arg);
+	ret = h->inner->ops->ioctl(h->inner, fd, request, arg);
 	h->calls++;
 	if (request == IOMMU_HWPT_INVALIDATE)
 		h->invalidations++;

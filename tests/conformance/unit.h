@@ -22,6 +22,7 @@ struct counting_host {
 	unsigned int invalidations;
 	unsigned int failed; /* ioctls that were refused */
 	int fds, objects;    /* open; allocated by iommufd */
+	bool spoil_cds;	     /* the host gets CFGI_CDs on a stream that it does not know */
 };
 
 enum { UNIT_DEVICES = 2 };
