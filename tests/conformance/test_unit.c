@@ -216,11 +216,11 @@ static void an_unmapped_page_faults_after_its_tlbi(void **state)
 
 static void a_changed_cd_counts_after_its_cfgi(void **state)
 {
-	const uint64_t cmds[] = { CFGI_CD | CMD0_SID(0x10), CFGI_CD_ALL | CMD0_SID(0x10) };
+	const uint64_t cmds[] = { CFGI_CD, CFGI_CD_ALL, CFGI_STE /* with its CDs */ };
 	struct unit u;
 
 	start(&u, state, 1);
-	for (uint16_t i = 0; i < 2; i++) {
+	for (uint16_t i = 0; i < 3; i++) {
 		uint64_t context = translated(&u, u.rids[0], 20 + i, A);
 		uint64_t other = smmu_context(&u.guest, 30 + i);
 
@@ -228,7 +228,7 @@ static void a_changed_cd_counts_after_its_cfgi(void **state)
 		unit_reaches(&u, IOVA, A);
 		memcpy(smmu_cd(&u.guest, context), smmu_cd(&u.guest, other), 64);
 		misses(&u, IOVA, B);
-		unit_run(&u, cmds[i], CMD1_LEAF);
+		unit_run(&u, cmds[i] | CMD0_SID(u.rids[0]), CMD1_LEAF);
 		unit_reaches(&u, IOVA, B);
 	}
 	unit_fini(&u, __func__);
@@ -387,14 +387,14 @@ static void a_bad_entry_blocks_and_can_be_mended(void **state)
 	unit_fini(&u, __func__);
 }
 
-/* What the guest's queue or the host's had no room for is lost, and the guest can see that. */
+/* What the host had no room for is lost, and the guest can see that, whose own queue has room. */
 static void lost_events_are_an_overflow(void **state)
 {
 	struct unit u;
 
 	start(&u, state, 1);
 	translated(&u, u.rids[0], 7, A);
-	for (unsigned int i = 0; i < 3u << UNIT_EVENTQ_LG2; i++)
+	for (unsigned int i = 0; i < 3u << UNIT_EVENTQ_LG2 >> 2; i++)
 		err(EFAULT, dma_write(u.rig, NO_PASID, IOVA + PAGE, 1));
 	unit_drain_overflow(&u);
 	err(EFAULT, dma_write(u.rig, NO_PASID, IOVA + 5 * PAGE, 1));

@@ -42,13 +42,13 @@ struct unit {
 /* Where the driver puts things; what smmu_guest.h makes comes from the end of memory. */
 #define UNIT_MEMORY (16ULL << 20)
 #define UNIT_CMDQ 0x1000ULL	/* 256 commands */
-#define UNIT_EVENTQ 0x2000ULL	/* 128 events */
 #define UNIT_L1 0x3000ULL	/* of a stream table of two levels */
 #define UNIT_STRTAB 0x10000ULL	/* 512 entries, or a second level of 256 */
+#define UNIT_EVENTQ 0x20000ULL	/* 2048 events: more than the unit has the host keep */
 #define UNIT_DATA 0x100000ULL	/* where devices may write */
 #define UNIT_HIGH 0x40000000ULL /* memory that some cases map */
 
-enum { UNIT_CMDQ_LG2 = 8, UNIT_EVENTQ_LG2 = 7, UNIT_STRTAB_LG2 = 9 };
+enum { UNIT_CMDQ_LG2 = 8, UNIT_EVENTQ_LG2 = 11, UNIT_STRTAB_LG2 = 9 };
 
 enum unit_reg {
 	UNIT_IDR3 = 0x0c,
