@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define ON_SMMU (NEED_SMMU | NEED_NESTING | NEED_DMA)
 
@@ -45,13 +46,16 @@ static void misses(struct unit *u, uint64_t iova, uint64_t gpa)
 
 static void both_stages_translate(void **state)
 {
-	void *high = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = memfd_create("high", MFD_CLOEXEC);
 	struct unit u;
 	uint64_t context;
+	void *high;
 
+	ok(ftruncate(fd, PAGE));
+	high = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_ptr_not_equal(high, MAP_FAILED);
 	start(&u, state, 1);
-	ok(nst_vm_map(u.vm, (nst_gpa){ UNIT_HIGH }, PAGE, high, true));
+	ok(nst_vm_map_file(u.vm, (nst_gpa){ UNIT_HIGH }, PAGE, fd, 0, true));
 	context = translated(&u, u.rids[0], 1, A);
 	smmu_map(&u.guest, context, IOVA + PAGE, B);
 	smmu_map(&u.guest, context, IOVA + 2 * PAGE, UNIT_HIGH);
@@ -60,10 +64,11 @@ static void both_stages_translate(void **state)
 	dma_reaches(u.rig, NO_PASID, IOVA + 2 * PAGE, high);
 	ok(nst_vm_unmap(u.vm, (nst_gpa){ UNIT_HIGH }, PAGE));
 	dma_is_blocked(u.rig, NO_PASID, IOVA + 2 * PAGE); /* by stage 2 */
-	ok(nst_vm_map(u.vm, (nst_gpa){ UNIT_HIGH }, PAGE, high, true));
+	ok(nst_vm_map_file(u.vm, (nst_gpa){ UNIT_HIGH }, PAGE, fd, 0, true));
 	dma_reaches(u.rig, NO_PASID, IOVA + 2 * PAGE, high);
 	unit_fini(&u, __func__);
 	munmap(high, PAGE);
+	close(fd);
 }
 
 static void every_pair_of_entries(void **state)
