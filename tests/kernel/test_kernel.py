@@ -3,8 +3,8 @@
 #
 # test_kernel.py x86_64|arm64 IMAGE TREE: the conformance suite on a Linux kernel in QEMU (TCG). Boots IMAGE
 # with the initramfs of tests/kernel/initramfs and QEMU from the Debian 13 TREE; what the program in the guest
-# prints comes out here as TAP, with two cases more: that the guest came to its end, and that the kernel had
-# nothing to complain of.
+# prints comes out here as TAP, with three cases more: that it names what is in the way of a device that no
+# driver has, that the guest came to its end, and that the kernel had nothing to complain of.
 import gzip
 import pathlib
 import re
@@ -17,6 +17,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 # A kernel stops at a WARN (panic_on_warn=1); what it says without one is looked for here. Faults of DMA are
 # not among it: the suite makes devices go where they must not.
 COMPLAINTS = re.compile(r"WARNING:|BUG:|Oops|Call [Tt]race|Kernel panic|UBSAN|general protection|Unable to handle")
+UNBOUND = re.compile(r"^UNBOUND .*0000:00:0\d\.0 is bound to no driver, not to vfio-pci: write vfio-pci to "
+                     r"/sys/bus/pci/devices/0000:00:0\d\.0/driver_override", re.M)
+DEVICES = 2
 # no_timer_check: on a busy machine the kernel's check of the timer at boot fails, and is a panic.
 WORDS = "panic=-1 panic_on_warn=1 no_timer_check"
 
@@ -45,7 +48,7 @@ def boot(arch, image, tree, scratch):
         [f"{tree}/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, f"{tree}/usr/bin/{program}",
          "-L", f"{tree}/usr/share/qemu", "-L", f"{tree}/usr/share/seabios", "-accel", "tcg", "-smp", "1",
          "-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot",
-         *arguments, "-device", "iommu-testdev", "-device", "iommu-testdev",
+         *arguments, *["-device", "iommu-testdev"] * DEVICES,
          "-kernel", image, "-initrd", initramfs,
          "-append", f"{console} {WORDS} conformance=--name,kernel-{arch}"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT)
@@ -77,14 +80,17 @@ def main():
             print(line)
     ended = end is not None and cases == planned
     clean = COMPLAINTS.search(console) is None
-    for number, (fine, name) in enumerate([(ended, "kernel.came_to_its_end"), (clean, "kernel.no_complaint")], 1):
+    named = len(UNBOUND.findall(console)) == DEVICES
+    checks = [(named, "kernel.an_unbound_device_is_named"), (ended, "kernel.came_to_its_end"),
+              (clean, "kernel.no_complaint")]
+    for number, (fine, name) in enumerate(checks, 1):
         print(f"{'ok' if fine else 'not ok'} {cases + number} - {name}")
-    if not ended or not clean:
+    if not named or not ended or not clean:
         print(f"# {planned} cases were planned, {cases} seen; the end of the console:")
         for line in console.splitlines()[-60:]:
             print(f"#   {line}")
-    print(f"1..{cases + 2}")
-    return bad or not ended or not clean
+    print(f"1..{cases + len(checks)}")
+    return bad or not named or not ended or not clean
 
 
 sys.exit(bool(main()))
