@@ -24,8 +24,11 @@ const struct nst_log *cmd_log(enum nst_log_level level);
 /* A file of the cache that scripts/setup fills ("kernel-x86_64/vmlinuz"), or NULL. To be freed. */
 char *cache_path(const char *name);
 
+int cmd_bind(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int cmd_host(int argc, char **argv);
 int cmd_qtest(int argc, char **argv);
 int cmd_run(int argc, char **argv);
+int cmd_unbind(int argc, char **argv);
 
 #endif

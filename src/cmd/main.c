@@ -10,9 +10,13 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *about;
 } commands[] = {
+	{ "bind", cmd_bind, "give a PCI device to vfio-pci, so that a guest can have it" },
+	{ "doctor", cmd_doctor,
+	  "what this machine can do for nested translation, and what is missing" },
 	{ "host", cmd_host, "run a VMM, such as QEMU, on the software host" },
 	{ "qtest", cmd_qtest, "a machine without a processor, moved by a script" },
 	{ "run", cmd_run, "boot a guest whose IOMMU and passed-through devices are Nestor's" },
+	{ "unbind", cmd_unbind, "give a PCI device back to its driver" },
 };
 
 static void usage(FILE *out)
