@@ -131,6 +131,7 @@ void holders_of_vfio(const struct platform *m, const struct platform_device *d,
 	dir = opendir(path);
 	while (dir && (entry = readdir(dir))) {
 		if (entry->d_name[strspn(entry->d_name, "0123456789")] ||
+		    (!*m->root && atoi(entry->d_name) == getpid()) ||
 		    !has_open(m, entry->d_name, d))
 			continue;
 		platform_line(m, name, sizeof(name), "/proc/%.16s/comm", entry->d_name);
