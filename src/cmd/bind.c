@@ -18,8 +18,8 @@ static const char bind_help[] =
 	"                    driver but vfio-pci has is in use and is left alone\n"
 	"  --help\n"
 	"\n"
-	"Exit status: 0 vfio-pci has every DEVICE and a guest can be given it, 1 not (of several, those\n"
-	"before it stay bound), 2 the command line is wrong.\n";
+	"Exit status: 0 vfio-pci has every DEVICE, 1 not (of several, those before it stay bound), 2 the\n"
+	"command line is wrong.\n";
 
 static const char unbind_help[] =
 	"usage: nestor unbind [--force] DEVICE...\n"
@@ -88,6 +88,8 @@ static int run(int argc, char **argv, const char *help,
 		return status;
 	if (platform_read("", &machine))
 		return complain("out of memory"), EXIT_FAILED;
+	/* what was done and what went wrong are to be read in their order */
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	status = EXIT_OK;
 	for (int i = optind; i < argc && status == EXIT_OK; i++) {
 		char address[PCI_ADDRESS];

@@ -14,7 +14,7 @@
 
 #define DEVICES "/sys/bus/pci/devices"
 
-/* Write @text to a file of sysfs and say so. */
+/* Write @text to a file of sysfs and say so; false, and why, if it cannot be written. */
 static bool tell(const struct platform *m, const char *text, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 static bool tell(const struct platform *m, const char *text, const char *fmt, ...)
@@ -91,7 +91,7 @@ static int give_up(const struct platform *m, const char *address)
 {
 	printf("undoing it:\n");
 	if (tell(m, "", DEVICES "/%s/driver_override", address))
-		(void)!tell(m, address, "/sys/bus/pci/drivers_probe");
+		tell(m, address, "/sys/bus/pci/drivers_probe");
 	return EXIT_FAILED;
 }
 

@@ -76,18 +76,24 @@ static int parse(int argc, char **argv, struct options *o)
 static const char cdev_folder[] = "/dev/vfio/devices/";
 
 /* A device that is named by its VFIO cdev: the PCI device behind it, if sysfs knows one. */
-static void find_by_cdev(const struct platform *m, const char *cdev, struct platform_device *out)
+static int find_by_cdev(const struct platform *m, const char *cdev, struct platform_device *out)
 {
 	char(*all)[PCI_ADDRESS];
 	int count = platform_list(m, &all);
+	bool found = false;
 
-	for (int i = 0; i < count; i++)
-		if (!platform_read_device(m, all[i], out) && !strcmp(out->cdev, cdev))
-			break;
-		else
-			*out = (struct platform_device){ 0 };
+	for (int i = 0; i < count && !found; i++)
+		found = !platform_read_device(m, all[i], out) && !strcmp(out->cdev, cdev);
 	free(all);
+	if (found)
+		return -1;
+	*out = (struct platform_device){ 0 };
 	snprintf(out->cdev, sizeof(out->cdev), "%s", cdev);
+	/* a device of the software host is in no sysfs, but can be asked */
+	if (!*m->root)
+		return -1;
+	complain("no PCI device under %s is %s", m->root, cdev);
+	return EXIT_USAGE;
 }
 
 /* -1, or the status to exit with */
@@ -96,10 +102,8 @@ static int find(const struct platform *m, const char *name, struct platform_devi
 	char address[PCI_ADDRESS];
 
 	*out = (struct platform_device){ 0 };
-	if (!strncmp(name, cdev_folder, strlen(cdev_folder))) {
-		find_by_cdev(m, name, out);
-		return -1;
-	}
+	if (!strncmp(name, cdev_folder, strlen(cdev_folder)))
+		return find_by_cdev(m, name, out);
 	if (!platform_pci_address(name, address)) {
 		complain("\"%s\" is no PCI address such as 0000:3d:00.0, nor a VFIO device such as "
 			 "/dev/vfio/devices/vfio0",

@@ -63,7 +63,7 @@ struct platform_device {
 	unsigned int pasid_bits;
 };
 
-/* -ENOMEM is the only error: what is not there is an answer. */
+/* -ENOMEM, or -ENAMETOOLONG for @root: what is not there is an answer, and no error. */
 int platform_read(const char *root, struct platform *out);
 void platform_fini(struct platform *machine);
 

@@ -275,6 +275,7 @@ def mistakes(scratch):
     for words, *args in [
             (["no PCI address", "eth0"], "doctor", "eth0"), (["no PCI address"], "doctor", "3d:20.0"),
             (["no PCI device", "ffff:00:00.0"], "doctor", "ffff:00:00.0"), (["--nonsense"], "doctor", "--nonsense"),
+            (["no PCI device", "vfio0"], "doctor", "--root", str(scratch), "/dev/vfio/devices/vfio0"),
             (["--root", "value"], "doctor", "--root"), (["which device"], "bind"), (["which device"], "unbind"),
             (["no PCI address"], "bind", "0000:00:00.9"), (["no PCI device"], "bind", "ffff:00:00.0"),
             (["no PCI device"], "unbind", "--force", "ffff:00:00.0"), (["--nonsense"], "bind", "--nonsense")]:

@@ -49,7 +49,7 @@ def boot(arch, image, tree, scratch):
         [f"{tree}/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, f"{tree}/usr/bin/{program}",
          "-L", f"{tree}/usr/share/qemu", "-L", f"{tree}/usr/share/seabios", "-accel", "tcg", "-smp", "1",
          "-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot",
-         *arguments, *["-device", "iommu-testdev"] * DEVICES,
+         *arguments, *["-device", "iommu-testdev"] * DEVICES, "-device", "pcie-root-port",
          "-kernel", image, "-initrd", initramfs,
          "-append", f"{console} {WORDS} conformance=--name,kernel-{arch}"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT)
@@ -62,10 +62,10 @@ def commands(console, arch):
     section = re.search(r"^DOCTOR BEGIN$(.*)^DOCTOR END$", console, re.M | re.S)
     for part in re.split(r"^\$ ", section[1] if section else "", flags=re.M)[1:]:
         words, _, said = part.partition("\n")
-        status = re.search(r"^status (\d+)\n\Z", said, re.M)
+        status = re.search(r"^status (\d+)$", said, re.M)
         asked.append((words.split()[1], int(status[1]) if status else -1, said))
-    asked += [("", -1, "")] * (10 - len(asked))
-    every, before, early, bind, cdev, again, after, busy, unbind, override = asked
+    asked += [("", -1, "")] * (12 - len(asked))
+    every, before, early, bind, cdev, again, after, busy, unbind, override, port, forced = asked
     nesting = arch == "arm64"  # QEMU's SMMUv3 has both stages, its VT-d has no nesting
 
     def said(one, status, *expected):
@@ -83,6 +83,9 @@ def commands(console, arch):
         ("unbind_in_use", said(busy, 1, "process 1 (init) has it open")),
         ("unbind", said(unbind, 0, "vfio-pci/unbind", "no driver has")),
         ("override_cleared", said(override, 0, "(null)")),
+        ("bind_in_use", said(port, 1, "is in use: the driver pcieport has it", "Nothing was changed")),
+        ("bind_forced", said(forced, 1, "/drivers/pcieport/unbind", "vfio-pci did not take", "undoing it:")),
+        ("bind_undone", re.search(r"^the port has pcieport$", console, re.M) is not None),
     ]
 
 
