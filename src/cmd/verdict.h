@@ -37,9 +37,9 @@ struct verdict {
 };
 
 /* The machine: what every device of it needs. Its @nesting is OK unless nothing can ever work. */
-void verdict_machine(const struct platform *machine, struct verdict *out);
-/* @platform_verdict: of the same machine. @probe: NULL if the device was not asked. */
-void verdict_device(const struct platform *machine, const struct platform_device *device,
+void verdict_machine(const struct platform *platform, struct verdict *out);
+/* @probe: NULL if the device was not asked. */
+void verdict_device(const struct platform *platform, const struct platform_device *device,
 		    const struct probe *probe, struct verdict *out);
 
 /* "ok", "info", "todo", "no", "unknown" */

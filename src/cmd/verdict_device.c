@@ -325,32 +325,32 @@ static void erratum(const struct facts *f, struct verdict *v)
 /* Why the kernel could not be asked. Whoever holds the device knows more than we. */
 static void not_asked(const struct probe *p, struct verdict *v)
 {
+	static const char permission[] = "run it as root, or give your user the file";
+	int ret = p->open_iommufd ? p->open_iommufd
+		  : p->open_cdev  ? p->open_cdev
+		  : p->bind	  ? p->bind
+				  : p->info;
+	bool denied = ret == -EACCES || ret == -EPERM;
+	const char *what, *advice;
 	struct check *check;
 
-	if (p->open_iommufd && p->open_iommufd != -ECANCELED) {
-		check = verdict_add(v, "asked", CHECK_UNKNOWN, "/dev/iommu cannot be opened: %s",
-				    strerror(-p->open_iommufd));
-		verdict_advise(check, "%s",
-			       p->open_iommufd == -EACCES || p->open_iommufd == -EPERM
-				       ? "run it as root, or give your user the file"
-				       : "modprobe iommufd");
+	if (p->open_iommufd) {
+		what = "/dev/iommu cannot be opened";
+		advice = denied ? permission : "modprobe iommufd";
 	} else if (p->open_cdev) {
-		check = verdict_add(v, "asked", CHECK_UNKNOWN, "the device cannot be opened: %s",
-				    strerror(-p->open_cdev));
-		verdict_advise(check, "run it as root, or give your user the file");
+		what = "the device cannot be opened";
+		advice = denied ? permission : "look for the right name in /dev/vfio/devices";
 	} else if (p->bind) {
-		check = verdict_add(v, "asked", CHECK_UNKNOWN,
-				    "the device cannot be bound to iommufd: %s",
-				    strerror(-p->bind));
-		verdict_advise(check,
-			       "another program has it, or a driver has a device of its group");
+		what = "the device cannot be bound to iommufd";
+		advice = "another program has it, or a driver has a device of its group";
 	} else {
-		check = verdict_add(v, "asked", CHECK_UNKNOWN,
-				    "the kernel does not tell of its IOMMU: %s",
-				    strerror(-p->info));
-		verdict_advise(check, "boot Linux 7.2 or newer");
+		what = "the kernel does not tell of its IOMMU";
+		advice = "boot Linux 7.2 or newer";
 	}
-	if (p->open_cdev && p->open_cdev != -ECANCELED && !*v->reason && v->nesting == CHECK_OK)
+	check = verdict_add(v, "asked", CHECK_UNKNOWN, "%s: %s", what, strerror(-ret));
+	verdict_advise(check, "%s", advice);
+	/* who lacks a permission, or has to wait, may still have a device that would do */
+	if (p->open_cdev && p->open_cdev != -ECANCELED && !denied)
 		refuse(v, CHECK_UNKNOWN, check->value, check->advice);
 }
 

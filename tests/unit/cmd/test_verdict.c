@@ -130,6 +130,14 @@ static void not_asked(void **state)
 	assert_int_equal(v.nesting, CHECK_OK);
 	assert_non_null(strstr(find(&v, "asked")->advice, "root"));
 	p.probe.open_iommufd = 0;
+	p.probe.open_cdev = -EACCES;
+	v = judge(&p);
+	assert_int_equal(v.nesting, CHECK_OK);
+	assert_non_null(strstr(find(&v, "asked")->advice, "root"));
+	p.probe.open_cdev = -ENOENT;
+	v = judge(&p);
+	assert_int_equal(v.nesting, CHECK_UNKNOWN);
+	assert_non_null(strstr(v.reason, "cannot be opened"));
 	p.probe.open_cdev = 0;
 	p.probe.bind = -EBUSY;
 	v = judge(&p);
