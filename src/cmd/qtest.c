@@ -24,7 +24,7 @@
 static const char help[] =
 	"usage: nestor qtest [OPTION...]\n"
 	"\n"
-	"A machine without a processor, with a VT-d unit and PCI devices behind it, for scripts that\n"
+	"A machine without a processor, with an IOMMU and PCI devices behind it, for scripts that\n"
 	"speak QEMU's qtest protocol. docs/qtest.md has its map.\n"
 	"\n"
 	"  --emulated        the devices are the machine's own; the unit translates for them\n"
@@ -35,13 +35,15 @@ static const char help[] =
 	"                    a device, the first at 00:01.0; again for more (default: one); with a\n"
 	"                    mode, of that kind whatever the others are\n"
 	"  --offer FEATURE   what the unit offers beyond first-stage tables of four levels:\n"
-	"                    second-stage, nested or five-level; again for more\n"
+	"                    second-stage, nested or five-level; again for more. VT-d only\n"
 	"  --memory SIZE     memory of the machine, with M or G (default: 256M)\n"
 	"  --load FILE       go on as the machine that \"nestor_save\" wrote there; the other options\n"
 	"                    are to be the same\n"
 	"  --save FILE       where \"nestor_save\" writes\n"
 	"  --socket PATH     listen there, for one client, instead of stdin and stdout\n"
-	"  --viommu vtd      the kind of IOMMU (the only one so far)\n"
+	"  --viommu vtd|smmuv3\n"
+	"                    the kind of IOMMU: VT-d on a machine like QEMU's q35 (the default), or an\n"
+	"                    Arm SMMUv3 on one like its virt\n"
 	"  --verbose         what Nestor does, step by step, on stderr\n"
 	"  --help\n"
 	"\n"
@@ -79,7 +81,10 @@ static const struct option longopts[] = {
 
 enum mode { AS_OTHERS, EMULATED, PASSTHROUGH };
 
+static const char *const units[] = { [QTEST_VTD] = "vtd", [QTEST_SMMUV3] = "smmuv3" };
+
 struct options {
+	enum qtest_unit unit;
 	bool passthrough, verbose;
 	unsigned int num_devices, features;
 	enum mode modes[QTEST_MAX_FUNCTIONS]; /* parse() leaves no AS_OTHERS */
@@ -141,13 +146,25 @@ static int take_memory(struct options *o, const char *text)
 	n = strtoull(text, &end, 10);
 	shift = *end == 'G' ? 30 : 20;
 	if (errno || end == text || (*end != 'M' && *end != 'G') || end[1] || !n ||
-	    n > QTEST_ECAM >> shift) {
-		complain("--memory takes a size from 1M to %lluM, not \"%s\"", QTEST_ECAM >> 20,
-			 text);
+	    n > QTEST_MAX_MEMORY >> shift) {
+		complain("--memory takes a size from 1M to %lluM, not \"%s\"",
+			 QTEST_MAX_MEMORY >> 20, text);
 		return EXIT_USAGE;
 	}
 	o->memory = (uint64_t)n << shift;
 	return -1;
+}
+
+static int take_unit(struct options *o, const char *name)
+{
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(name, units[i]))
+			continue;
+		o->unit = (enum qtest_unit)i;
+		return -1;
+	}
+	complain("--viommu %s is not known; there are \"vtd\" and \"smmuv3\"", name);
+	return EXIT_USAGE;
 }
 
 static int take_option(int opt, struct options *o)
@@ -175,10 +192,7 @@ static int take_option(int opt, struct options *o)
 		o->socket = optarg;
 		return -1;
 	case OPT_VIOMMU:
-		if (!strcmp(optarg, "vtd"))
-			return -1;
-		complain("--viommu %s is not known; there is \"vtd\"", optarg);
-		return EXIT_USAGE;
+		return take_unit(o, optarg);
 	case OPT_VERBOSE:
 		o->verbose = true;
 		return -1;
@@ -211,6 +225,10 @@ static int parse(int argc, char **argv, struct options *o)
 			o->modes[i] = o->passthrough ? PASSTHROUGH : EMULATED;
 		o->need_host |= o->modes[i] == PASSTHROUGH;
 	}
+	if (o->unit != QTEST_VTD && o->features) {
+		complain("--offer is for --viommu vtd");
+		return EXIT_USAGE;
+	}
 	if (o->need_host && (o->features & ~NST_VTD_FIVE_LEVEL)) {
 		complain("--passthrough devices cannot have the features that --offer names");
 		return EXIT_USAGE;
@@ -239,6 +257,7 @@ static int make_machine(const struct options *o, struct nst_host *host, const st
 			struct qtest_machine **out)
 {
 	const struct qtest_machine_config config = {
+		.unit = o->unit,
 		.host = host,
 		.log = log,
 		.memory = o->memory,
@@ -400,6 +419,7 @@ int cmd_qtest(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	signal(SIGPIPE, SIG_IGN);
+	soft.iommu = options.unit == QTEST_VTD ? NST_SOFT_VTD : NST_SOFT_SMMUV3;
 	soft.log = cmd_log(options.verbose ? NST_LOG_DEBUG : NST_LOG_WARN);
 	if (options.need_host)
 		ret = nst_host_soft_create(&soft, &host);

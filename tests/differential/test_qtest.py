@@ -39,6 +39,24 @@ def memory_accesses(scratch):
 
 
 @test
+def machine_with_an_smmuv3(scratch):
+    """Its map, and an interrupt: a command queue outside of memory is a global error, SPI 77."""
+    unit, log, none = 0x09050000, 0x0b000000, "OK 0x00000000ffffffff"
+    for kind in ("--emulated", "--passthrough"):
+        expect([(f"readl {unit}", "OK 0x000000000d44101a"), ("readl 0x4010008000", "OK 0x0000000000051b36"),
+                ("readl 0x4010010000", none), ("inl 0xcf8", "OK 0xffffffff"), ("outl 0xcf8 0x80000800", "OK"), ("inl 0xcfc", "OK 0xffffffff"),
+                ("writel 0x40000000 5", "OK"), ("readl 0x40000000", "OK 0x0000000000000005"), ("readl 0x3ffffffc", none),
+                ("readl 0x50000000", none), ("memset 0x4ffffff0 16 7", "OK"), ("readl 0x4ffffffc", "OK 0x0000000007070707"),
+                ("memset 0x4ffffff0 17 7", "FAIL memset is for memory, which ends at 0x50000000"),
+                ("memset 0x3ffffff0 4 7", "FAIL memset is for memory, which ends at 0x50000000"),
+                (f"writel {unit + 0x50} 1", "OK"), (f"writeq {unit + 0x90} 0x80000004", "OK"), (f"writel {unit + 0x20} 8", "OK"),
+                (f"writel {unit + 0x98} 1", "OK"), (f"readl {unit + 0x9c}", "OK 0x0000000002000000"),
+                (f"readl {log}", "OK 0x0000000000000001"), (f"readq {log + 16}", "OK 0x0000000000000000"),
+                (f"readl {log + 24}", "OK 0x000000000000004d"), (f"readl {log + 28}", "OK 0x0000000000000001"),
+                (f"writel {log} 0", "OK"), (f"readl {log}", "OK 0x0000000000000000")], "--viommu", "smmuv3", kind)
+
+
+@test
 def other_commands(scratch):
     expect([("endianness", "OK little"), ("clock_step 100", "OK 100"), ("clock_step", "OK 100"),
             ("clock_set 7", "OK 7"), ("irq_intercept_in ioapic", "OK"), ("irq_intercept_in x", "FAIL Unknown device")])
@@ -120,7 +138,8 @@ def command_line(scratch):
                          (["--memory", "3G"], '--memory takes a size from 1M to 2816M, not "3G"'),
                          (["--memory", "12"], '--memory takes a size from 1M to 2816M, not "12"'),
                          (["--offer", "x"], '--offer is second-stage, nested or five-level, not "x"'),
-                         (["--viommu", "smmuv3"], '--viommu smmuv3 is not known; there is "vtd"'),
+                         (["--viommu", "smmuv3", "--offer", "nested"], "--offer is for --viommu vtd"),
+                         (["--viommu", "amd"], '--viommu amd is not known; there are "vtd" and "smmuv3"'),
                          (["--passthrough", "--offer", "nested"],
                           "--passthrough devices cannot have the features that --offer names"),
                          (["--device", "testdev,mode=x"],

@@ -17,15 +17,44 @@
 #include <sys/mman.h>
 
 #define ECAM_SIZE (256ULL << 20)
-#define INTERRUPT_FIRST 0xfee00000ULL
-#define INTERRUPT_SIZE 0x100000ULL
 enum { CONFIG_ADDRESS = 0xcf8, CONFIG_DATA = 0xcfc };
 #define CONFIG_ADDRESS_ENABLE BIT64(31)
 
 enum { LOG_ENTRIES = 255, LOG_WORDS = PAGE_SIZE_4K / 4 };
 
+/* Where things are. What has no bytes is not there. */
+struct map {
+	uint64_t memory, ecam, unit, unit_size, log;
+	uint64_t interrupts, interrupts_size;
+	bool ports;
+};
+
+static const struct map maps[] = {
+	[QTEST_VTD] = { .memory = 0,
+			.ecam = 0xb0000000,
+			.unit = QTEST_UNIT,
+			.unit_size = NST_VTD_MMIO_SIZE,
+			.log = 0xfed91000,
+			.interrupts = 0xfee00000,
+			.interrupts_size = 0x100000,
+			.ports = true },
+	[QTEST_SMMUV3] = { .memory = 0x40000000,
+			   .ecam = 0x4010000000,
+			   .unit = 0x09050000,
+			   .unit_size = NST_SMMUV3_MMIO_SIZE,
+			   .log = 0x0b000000 },
+};
+
+/* Numbers of the SMMUv3's wires at virt's interrupt controller: SPIs. */
+static const uint8_t smmuv3_wires[] = {
+	[NST_SMMUV3_IRQ_EVENTQ] = 74,
+	[NST_SMMUV3_IRQ_CMD_SYNC] = 76,
+	[NST_SMMUV3_IRQ_GERROR] = 77,
+};
+
 struct qtest_machine {
 	const struct nst_log *log;
+	const struct map *map;
 	struct nst_vm *vm;
 	struct nst_viommu *viommu;
 	uint8_t *memory;
@@ -46,26 +75,31 @@ struct nst_viommu *machine_viommu(struct qtest_machine *m)
 	return m->viommu;
 }
 
-uint64_t machine_memory(const struct qtest_machine *m)
+uint64_t machine_memory(const struct qtest_machine *m, uint64_t *size)
 {
-	return m->memory_size;
+	*size = m->memory_size;
+	return m->map->memory;
 }
 
-void machine_interrupt(struct qtest_machine *m, uint64_t address, uint32_t data)
+static void log_interrupt(struct qtest_machine *m, uint64_t address, uint32_t data)
 {
 	uint32_t *entry = &m->interrupts[4 + 4 * (m->interrupts[0] % LOG_ENTRIES)];
-	le32 bytes = le32_make(data);
 
-	if (address - INTERRUPT_FIRST >= INTERRUPT_SIZE) {
-		if (nst_mem_write(machine_mem(m), (nst_gpa){ address }, &bytes, sizeof(bytes)))
-			log_warn(m->log, "qtest: an interrupt's address 0x%llx is nothing",
-				 (unsigned long long)address);
-		return;
-	}
 	entry[0] = (uint32_t)address;
 	entry[1] = (uint32_t)(address >> 32);
 	entry[2] = data;
 	entry[3] = ++m->interrupts[0];
+}
+
+void machine_interrupt(struct qtest_machine *m, uint64_t address, uint32_t data)
+{
+	le32 bytes = le32_make(data);
+
+	if (address - m->map->interrupts < m->map->interrupts_size)
+		log_interrupt(m, address, data);
+	else if (nst_mem_write(machine_mem(m), (nst_gpa){ address }, &bytes, sizeof(bytes)))
+		log_warn(m->log, "qtest: an interrupt's address 0x%llx is nothing",
+			 (unsigned long long)address);
 }
 
 static void send_msi(void *opaque, uint64_t address, uint32_t data)
@@ -73,9 +107,14 @@ static void send_msi(void *opaque, uint64_t address, uint32_t data)
 	machine_interrupt(opaque, address, data);
 }
 
+static void pulse(void *opaque, enum nst_smmuv3_irq irq)
+{
+	log_interrupt(opaque, 0, smmuv3_wires[irq]);
+}
+
 static int make_memory(struct qtest_machine *m, uint64_t size)
 {
-	if (!size || !IS_ALIGNED(size, PAGE_SIZE_4K) || size > QTEST_ECAM)
+	if (!size || !IS_ALIGNED(size, PAGE_SIZE_4K) || size > QTEST_MAX_MEMORY)
 		return -EINVAL;
 	m->memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -84,7 +123,25 @@ static int make_memory(struct qtest_machine *m, uint64_t size)
 		return -ENOMEM;
 	}
 	m->memory_size = size;
-	return nst_vm_map(m->vm, (nst_gpa){ 0 }, size, m->memory, true);
+	return nst_vm_map(m->vm, (nst_gpa){ m->map->memory }, size, m->memory, true);
+}
+
+/* The SMMUv3 has wires, as virt's has. */
+static int make_unit(struct qtest_machine *m, const struct qtest_machine_config *config)
+{
+	if (config->unit == QTEST_VTD)
+		return nst_vtd_create(&(struct nst_vtd_config){ .vm = m->vm,
+								.log = config->log,
+								.features = config->features,
+								.send_msi = send_msi,
+								.opaque = m },
+				      &m->viommu);
+	return nst_smmuv3_create(&(struct nst_smmuv3_config){ .vm = m->vm,
+							      .log = config->log,
+							      .features = config->features,
+							      .pulse = pulse,
+							      .opaque = m },
+				 &m->viommu);
 }
 
 int machine_create(const struct qtest_machine_config *config, struct qtest_machine **out)
@@ -95,16 +152,12 @@ int machine_create(const struct qtest_machine_config *config, struct qtest_machi
 	if (!m)
 		return -ENOMEM;
 	m->log = config->log;
+	m->map = &maps[config->unit];
 	ret = nst_vm_create(config->host, config->log, &m->vm);
 	if (!ret)
 		ret = make_memory(m, config->memory);
 	if (!ret)
-		ret = nst_vtd_create(&(struct nst_vtd_config){ .vm = m->vm,
-							       .log = config->log,
-							       .features = config->features,
-							       .send_msi = send_msi,
-							       .opaque = m },
-				     &m->viommu);
+		ret = make_unit(m, config);
 	if (ret) {
 		machine_destroy(m);
 		return ret;
@@ -206,7 +259,7 @@ static bool config_data(const struct qtest_machine *m, uint16_t port, unsigned i
 	uint32_t address = m->config_address;
 
 	*ecam = (address & 0xffff00) << 4 | (address & 0xfc) | (port & 3);
-	return (address & CONFIG_ADDRESS_ENABLE) && port >= CONFIG_DATA &&
+	return m->map->ports && (address & CONFIG_ADDRESS_ENABLE) && port >= CONFIG_DATA &&
 	       port + size <= CONFIG_DATA + 4;
 }
 
@@ -214,7 +267,7 @@ uint32_t machine_in(struct qtest_machine *m, uint16_t port, unsigned int size)
 {
 	uint64_t ecam;
 
-	if (port == CONFIG_ADDRESS && size == 4)
+	if (m->map->ports && port == CONFIG_ADDRESS && size == 4)
 		return m->config_address;
 	if (!config_data(m, port, size, &ecam) || !IS_ALIGNED(ecam, size))
 		return UINT32_MAX >> (32 - 8 * size);
@@ -261,12 +314,12 @@ static uint64_t read_piece(struct qtest_machine *m, uint64_t address, unsigned i
 	unsigned int bar;
 	uint64_t value;
 
-	if (address - QTEST_ECAM < ECAM_SIZE)
-		return config_read(m, address - QTEST_ECAM, size);
-	if (address - QTEST_UNIT < NST_VTD_MMIO_SIZE)
-		return nst_viommu_mmio_read(m->viommu, address - QTEST_UNIT, size);
-	if (address - QTEST_INTERRUPT_LOG < PAGE_SIZE_4K)
-		return le_load((uint8_t *)m->interrupts + (address - QTEST_INTERRUPT_LOG), size);
+	if (address - m->map->ecam < ECAM_SIZE)
+		return config_read(m, address - m->map->ecam, size);
+	if (address - m->map->unit < m->map->unit_size)
+		return nst_viommu_mmio_read(m->viommu, address - m->map->unit, size);
+	if (address - m->map->log < PAGE_SIZE_4K)
+		return le_load((uint8_t *)m->interrupts + (address - m->map->log), size);
 	f = find_bar(m, address, &bar);
 	if (!f)
 		return UINT64_MAX;
@@ -281,14 +334,14 @@ static void write_piece(struct qtest_machine *m, uint64_t address, unsigned int 
 	struct qtest_function *f;
 	unsigned int bar;
 
-	if (address - QTEST_ECAM < ECAM_SIZE) {
-		config_write(m, address - QTEST_ECAM, size, value);
-	} else if (address - QTEST_UNIT < NST_VTD_MMIO_SIZE) {
-		nst_viommu_mmio_write(m->viommu, address - QTEST_UNIT, size, value);
+	if (address - m->map->ecam < ECAM_SIZE) {
+		config_write(m, address - m->map->ecam, size, value);
+	} else if (address - m->map->unit < m->map->unit_size) {
+		nst_viommu_mmio_write(m->viommu, address - m->map->unit, size, value);
 		finish_work(m);
-	} else if (address - QTEST_INTERRUPT_LOG < PAGE_SIZE_4K) {
+	} else if (address - m->map->log < PAGE_SIZE_4K) {
 		memset(m->interrupts, 0, sizeof(m->interrupts));
-	} else if (address - INTERRUPT_FIRST < INTERRUPT_SIZE) {
+	} else if (address - m->map->interrupts < m->map->interrupts_size) {
 		if (size == 4)
 			machine_interrupt(m, address, (uint32_t)value);
 	} else {
@@ -315,8 +368,8 @@ void machine_read(struct qtest_machine *m, uint64_t address, void *buf, size_t s
 	size_t n;
 
 	for (; size; size -= n, address += n, out += n) {
-		if (address < m->memory_size) {
-			n = MIN(size, m->memory_size - address);
+		if (address - m->map->memory < m->memory_size) {
+			n = MIN(size, m->memory_size - (address - m->map->memory));
 			if (!nst_mem_read(machine_mem(m), (nst_gpa){ address }, out, n))
 				continue;
 			memset(out, 0xff, n);
@@ -333,8 +386,8 @@ void machine_write(struct qtest_machine *m, uint64_t address, const void *buf, s
 	size_t n;
 
 	for (; size; size -= n, address += n, in += n) {
-		if (address < m->memory_size) {
-			n = MIN(size, m->memory_size - address);
+		if (address - m->map->memory < m->memory_size) {
+			n = MIN(size, m->memory_size - (address - m->map->memory));
 			if (nst_mem_write(machine_mem(m), (nst_gpa){ address }, in, n))
 				log_error(m->log, "qtest: the machine's memory is gone");
 		} else {

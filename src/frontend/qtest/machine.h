@@ -1,42 +1,49 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A machine without a processor: memory, a VT-d unit and PCI functions on bus 0, moved by
- * a script through session.h. Its map is that of QEMU's q35 as far as it goes:
+ * A machine without a processor: memory, an IOMMU and PCI functions on bus 0, moved by a
+ * script through session.h. Its map is that of a machine of QEMU's as far as it goes:
  *
- *	0		memory
- *	0xb0000000	ECAM, 256 buses
- *	0xfed90000	the unit's registers
- *	0xfed91000	the interrupt log, see below
- *	0xfee00000	interrupts: a 4-byte write is logged
- *	elsewhere	BARs, where configuration space says; ones where nothing is
- *	ports 0xcf8, 0xcfc	PCI configuration
+ *	VT-d: q35	SMMUv3: virt
+ *	0		0x40000000	memory
+ *	0xb0000000	0x4010000000	ECAM, 256 buses
+ *	0xfed90000	0x09050000	the unit's registers
+ *	0xfed91000	0x0b000000	the interrupt log, see below
+ *	0xfee00000	-		interrupts: a 4-byte write is logged
+ *	0xcf8, 0xcfc	-		ports: PCI configuration
+ *
+ * Elsewhere are BARs, where configuration space says, and ones where nothing is.
  *
  * The interrupt log is for scripts, which no interrupt reaches: the word at 0 counts the
  * messages since start, or since it was last written; the n-th (from 0) stands at
- * 16 + 16 * (n % 255): address (8 bytes), data (4), n + 1 (4).
+ * 16 + 16 * (n % 255): address (8 bytes), data (4), n + 1 (4). A wired interrupt is a message
+ * of address 0, and its number is the data.
  */
 #ifndef FRONTEND_QTEST_MACHINE_H
 #define FRONTEND_QTEST_MACHINE_H
 
 #include <nestor/viommu.h>
 
-#define QTEST_ECAM 0xb0000000ULL
+/* Of the machine with a VT-d unit. */
 #define QTEST_UNIT 0xfed90000ULL
-#define QTEST_INTERRUPT_LOG 0xfed91000ULL
+/* There can be no more memory, on any machine. */
+#define QTEST_MAX_MEMORY 0xb0000000ULL
 /* Functions stand in devices 1 to 16 of bus 0, in the order in which they are added. */
 enum { QTEST_MAX_FUNCTIONS = 16 };
 
 struct qtest_machine;
 struct endpoint;
 
+enum qtest_unit { QTEST_VTD, QTEST_SMMUV3 };
+
 struct qtest_machine_config {
+	enum qtest_unit unit;
 	struct nst_host *host; /* NULL: emulated functions only */
 	const struct nst_log *log;
-	uint64_t memory;       /* bytes, whole pages, below QTEST_ECAM */
-	unsigned int features; /* enum nst_vtd_feature */
+	uint64_t memory;       /* bytes, whole pages, up to QTEST_MAX_MEMORY */
+	unsigned int features; /* enum nst_vtd_feature; of QTEST_SMMUV3 none */
 };
 
-/* Errors: -EINVAL (memory), -ENOMEM, or what nst_vm_create() and nst_vm_map() give. */
+/* Errors: -EINVAL (memory, features), -ENOMEM, or what nst_vm_create() and nst_vm_map() give. */
 NST_MUST_CHECK int machine_create(const struct qtest_machine_config *config,
 				  struct qtest_machine **out);
 void machine_destroy(struct qtest_machine *m);
@@ -64,7 +71,8 @@ void machine_write(struct qtest_machine *m, uint64_t address, const void *buf, s
 uint32_t machine_in(struct qtest_machine *m, uint16_t port, unsigned int size);
 void machine_out(struct qtest_machine *m, uint16_t port, unsigned int size, uint32_t value);
 
-uint64_t machine_memory(const struct qtest_machine *m);
+/* Where memory begins. */
+uint64_t machine_memory(const struct qtest_machine *m, uint64_t *size);
 
 /* For function.c. A message: logged if it is for the interrupt range, else it is a write. */
 struct nst_mem *machine_mem(struct qtest_machine *m);

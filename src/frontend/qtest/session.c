@@ -299,13 +299,13 @@ static void do_write_base64(struct qtest_session *s, char **words, unsigned int 
 
 static void do_memset(struct qtest_session *s, char **words, unsigned int unused)
 {
-	uint64_t args[3];
+	uint64_t args[3], start, size;
 
 	if (!parse_numbers(s, words, 3, args))
 		return;
-	if (!range_fits(args[0], args[1], machine_memory(s->machine))) {
-		answer(s, "FAIL memset is for memory, which ends at 0x%" PRIx64,
-		       machine_memory(s->machine));
+	start = machine_memory(s->machine, &size);
+	if (args[0] < start || !range_fits(args[0] - start, args[1], size)) {
+		answer(s, "FAIL memset is for memory, which ends at 0x%" PRIx64, start + size);
 		return;
 	}
 	memset(s->data, (int)(args[2] & 0xff), MIN(args[1], sizeof(s->data)));
