@@ -13,9 +13,9 @@
 import pathlib
 import re
 
-import program
-import target
+import vtd
 
+ARCHITECTURES = {mode: arch for arch in (vtd,) for mode in arch.MODES}
 DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs/differences.md"
 
 
@@ -73,13 +73,12 @@ class Rules:
         return one[0] == other[0] and self.same_bits("record", who, mode, one[1] | reason, other[1] | reason)
 
 
-def differences(targets, steps, rules):
+def differences(arch, targets, steps, rules):
     """All that the rules do not allow: (what, target, step, operation, the first one's, its own)."""
-    mode = "scalable"
-    for number, step in enumerate(program.place(steps)):
+    mode = None
+    for number, step in enumerate(arch.place(steps)):
         for op in step:
-            if op[:3] == ("write", 8, 0x20):
-                mode = "scalable" if op[3] & 1 << 10 else "legacy"
+            mode = arch.situation(mode, op)
             seen = [t.run(op) for t in targets]
             for t, first, second in zip(targets[1:], seen, seen[1:]):
                 for (label, one), (_, other) in zip(first, second):
@@ -89,9 +88,10 @@ def differences(targets, steps, rules):
 
 def run(nestor, mode, steps, rules):
     """The first difference, or None."""
-    targets = target.all_of(nestor, mode)
+    arch = ARCHITECTURES[mode]
+    targets = arch.all_of(nestor, mode)
     try:
-        found = next(differences(targets, steps, rules), None)
+        found = next(differences(arch, targets, steps, rules), None)
     finally:
         said = [t.end() for t in targets]
     # the software host's sanitizer, whose IOTLB keeps what is not invalidated
@@ -102,12 +102,12 @@ def run(nestor, mode, steps, rules):
 
 
 def shrink(nestor, mode, steps, difference):
-    """Steps that do not matter for the kind of difference are left out."""
-    what = difference[:2]
+    """Steps that do not matter for the kind of difference are left out, but for those that set the unit up."""
+    what, first = difference[:2], ARCHITECTURES[mode].SETUP
     steps = steps[:difference[2] + 1]
     size = max(len(steps) // 2, 1)
     while True:
-        at = 0
+        at = first
         while at < len(steps):
             fewer = steps[:at] + steps[at + size:]
             found = run(nestor, mode, fewer, Rules()) if fewer else None
@@ -127,7 +127,8 @@ def describe(seed, mode, steps, difference):
         if isinstance(value, int):
             return hex(value)
         return str(tuple(map(show, value))) if isinstance(value, tuple) else str(value)
-    lines = [f"seed {seed}, {mode}: {label}: {'QEMU' if who == 'emulated' else 'emulated'} {show(one)}, {who} {show(other)}",
+    first = "QEMU" if who == "emulated" else "emulated"
+    lines = [f"seed {seed}, {mode}: {label}: {first} {show(one)}, {who} {show(other)}",
              f"  at {' '.join(map(show, op))}", "  the shortest program found:"]
     for n, step in enumerate(steps):
         lines += [f"    {n:3} {' '.join(map(show, op))}" for op in step]
@@ -136,7 +137,7 @@ def describe(seed, mode, steps, difference):
 
 def check(nestor, seed, mode, steps, rules):
     """(operations, None or a description of the difference, shrunk)."""
-    made = program.generate(seed, mode, steps)
+    made = ARCHITECTURES[mode].generate(seed, mode, steps)
     difference = run(nestor, mode, made, rules)
     operations = sum(map(len, made))
     if not difference:

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# run.py NESTOR [--programs N] [--steps N] [--seed N]: that many programs from that seed on, a third of each kind, on QEMU
-# and Nestor. Ends with how often each known difference was seen, and with status 1 at the first unknown one, whose
-# program is printed, shrunk.
+# run.py NESTOR [--programs N] [--steps N] [--seed N]: that many programs from that seed on, as many of
+# each kind, on QEMU and Nestor. Ends with how often each known difference was seen, and with status 1 at the first
+# unknown one, whose program is printed, shrunk.
 import argparse
 import sys
 
 import compare
+import vtd
 
 parser = argparse.ArgumentParser()
 parser.add_argument("nestor")
@@ -17,8 +18,9 @@ parser.add_argument("--seed", type=int, default=1)
 options = parser.parse_args()
 
 rules, operations = compare.Rules(), 0
+modes = vtd.MODES
 for n in range(options.programs):
-    seed, mode = options.seed + n // 3, ("first", "second", "legacy")[n % 3]
+    seed, mode = options.seed + n // len(modes), modes[n % len(modes)]
     count, difference = compare.check(options.nestor, seed, mode, options.steps, rules)
     operations += count
     if difference:
@@ -27,4 +29,5 @@ for n in range(options.programs):
     if (n + 1) % 20 == 0 or n + 1 == options.programs:
         print(f"{n + 1} programs, {operations} operations, no unknown difference", flush=True)
 for name, times in rules.used.items():
-    print(f"{times:8} {name}")
+    if times:
+        print(f"{times:8} {name}")

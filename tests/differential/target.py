@@ -8,13 +8,10 @@ import shutil
 import subprocess
 import tempfile
 
-UNIT = 0xfed90000
-BAR, BAR_STRIDE = 0xe0000000, 0x10000
+BAR_STRIDE = 0x10000
 MEMORY = 64 << 20
 DEVICES = 2             # 00:01.0 and 00:02.0
 PATTERN = bytes([0x78, 0x56, 0x34, 0x12])
-FSTS, FRCD = 0x34, 0x220
-PFO, PPF = 1, 2
 
 
 class Ended(AssertionError):
@@ -22,15 +19,13 @@ class Ended(AssertionError):
 
 
 class Target:
+    """Of every architecture; vtd.py has the rest: UNIT, BAR, begin() and fault()."""
     def __init__(self, name, command, environment=None):
         self.name = name
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.log, env=environment)
-        for n in range(DEVICES):
-            config = 1 << 31 | (n + 1) << 11
-            self.send([f"outl 0xcf8 {config | 0x10}", f"outl 0xcfc {BAR + n * BAR_STRIDE}",
-                       f"outl 0xcf8 {config | 4}", "outw 0xcfc 6"])
+        self.begin()
 
     def send(self, commands):
         """All of them at once; the words after OK of each."""
@@ -68,38 +63,28 @@ class Target:
         return []
 
     def op_write(self, size, offset, value):
-        self.send([f"write{'l' if size == 4 else 'q'} {UNIT + offset} {value}"])
+        self.send([f"write{'l' if size == 4 else 'q'} {self.UNIT + offset} {value}"])
         return []
 
     def op_read(self, size, offset):
-        return [(f"register 0x{offset:x}", self.numbers([f"read{'l' if size == 4 else 'q'} {UNIT + offset}"])[0])]
+        return [(f"register 0x{offset:x}", self.numbers([f"read{'l' if size == 4 else 'q'} {self.UNIT + offset}"])[0])]
 
     def op_memory(self, address, size):
         return [(f"memory 0x{address:x}", self.send([f"read {address} {size}"])[0])]
 
-    def op_dma(self, device, iova, length, gpa):
-        """The device writes; RESULT, whether the bytes are at @gpa, and the faults that it made. The bytes go again."""
-        bar = BAR + device * BAR_STRIDE
-        numbers = self.numbers(
+    def dma(self, device, iova, length, gpa):
+        """The device writes: how that went, and whether the bytes are at @gpa. They go again."""
+        bar = self.BAR + device * BAR_STRIDE
+        result = self.numbers(
             [f"writel {bar + at} {value}" for at, value in
              ((4, iova & 0xffffffff), (8, iova >> 32), (0x1c, gpa & 0xffffffff), (0x20, gpa >> 32), (0xc, length), (0x14, 1))]
-            + [f"readl {bar}", f"readl {bar + 0x10}", f"readl {UNIT + FSTS}"])
-        result, status = numbers[-2:]
+            + [f"readl {bar}", f"readl {bar + 0x10}"])[-1]
         at = int(self.send([f"read {gpa} {length}", f"memset {gpa} {length} 0"])[0], 16)
         there = at == int.from_bytes((PATTERN * length)[:length], "big")
-        return [("dma", f"{'refused' if result == 0xdead0002 else 'done'}, {'there' if there else 'elsewhere'}")] + \
-            self.faults(status)
+        return [("dma", f"{'refused' if result == 0xdead0002 else 'done'}, {'there' if there else 'elsewhere'}")]
 
-    def faults(self, status):
-        """The first fault record, in a form that does not depend on how many registers there are; all are cleared."""
-        if not status & (PPF | PFO):
-            return [("fault", None)]
-        at = UNIT + FRCD + 16 * (status >> 8 & 0xff)
-        low, high = self.numbers([f"readq {at}", f"readq {at + 8}"])
-        records = (self.numbers([f"readq {UNIT + 8}"])[0] >> 40 & 0xff) + 1
-        self.send([f"writel {UNIT + FRCD + 16 * n + 12} {1 << 31}" for n in range(records)]
-                  + [f"writel {UNIT + FSTS} {PFO}"])
-        return [("fault", (low, high))]
+    def op_dma(self, device, iova, length, gpa):
+        return self.dma(device, iova, length, gpa) + self.faults()
 
     def run(self, op):
         return getattr(self, "op_" + op[0])(*op[1:])
@@ -111,40 +96,35 @@ def setup(what):
                           check=True).stdout.strip()
 
 
-def qemu(mode):
-    """QEMU from PATH if it has the device, else the private tree's, through its own loader."""
-    command, environment = ["qemu-system-x86_64"], dict(os.environ)
-    if not shutil.which(command[0]):
-        tree = setup("debian13")
-        libraries = f"{tree}/lib/x86_64-linux-gnu:{tree}/usr/lib/x86_64-linux-gnu"
-        command = [f"{tree}/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, f"{tree}/usr/bin/qemu-system-x86_64",
-                   "-L", f"{tree}/usr/share/qemu", "-L", f"{tree}/usr/share/seabios"]
-        environment["QEMU_MODULE_DIR"] = f"{tree}/usr/lib/x86_64-linux-gnu/qemu"
-    unit = "intel-iommu,intremap=off,caching-mode=on,scalable-mode=on"
-    if mode != "second":
-        unit += ",fsts=on,fs1gp=on"
-    command += ["-nodefaults", "-no-user-config", "-display", "none", "-accel", "qtest", "-machine", "q35",
-                "-m", f"{MEMORY >> 20}M", "-device", unit, "-qtest", "stdio", "-qtest-log", "none"]
+def command(binary, tree):
+    """QEMU from PATH, else the private tree's, through its own loader; and its environment."""
+    if shutil.which(binary):
+        return [binary], dict(os.environ)
+    tree = setup(tree)
+    libraries = f"{tree}/lib/x86_64-linux-gnu:{tree}/usr/lib/x86_64-linux-gnu"
+    return ([f"{tree}/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, f"{tree}/usr/bin/{binary}",
+             "-L", f"{tree}/usr/share/qemu", "-L", f"{tree}/usr/share/seabios"],
+            os.environ | {"QEMU_MODULE_DIR": f"{tree}/usr/lib/x86_64-linux-gnu/qemu"})
+
+
+def qemu_options(machine):
+    options = ["-nodefaults", "-no-user-config", "-display", "none", "-accel", "qtest", "-machine", machine,
+               "-m", f"{MEMORY >> 20}M", "-qtest", "stdio", "-qtest-log", "none"]
     for n in range(DEVICES):
-        command += ["-device", f"iommu-testdev,addr={n + 1}"]
-    return Target("qemu", command, environment)
+        options += ["-device", f"iommu-testdev,addr={n + 1}"]
+    return options
 
 
-def nestor(program, mode, kind):
-    command = [program, "qtest", f"--{kind}", "--memory", f"{MEMORY >> 20}M"] + ["--device", "testdev"] * DEVICES
-    if mode == "second":
-        command += ["--offer", "second-stage"]
-    return Target(kind, command)
+def nestor_options(kind):
+    return ["qtest", f"--{kind}", "--memory", f"{MEMORY >> 20}M"] + ["--device", "testdev"] * DEVICES
 
 
-def all_of(program, mode):
-    """QEMU, and each of the others after what it is compared with."""
+def all_of(makers):
+    """The targets that these make, each after what it is compared with."""
     targets = []
     try:
-        targets.append(qemu(mode))
-        targets.append(nestor(program, mode, "emulated"))
-        if mode != "second":    # second stages of scalable mode are not passed through
-            targets.append(nestor(program, mode, "passthrough"))
+        for make in makers:
+            targets.append(make())
     except BaseException:
         for t in targets:
             t.end()

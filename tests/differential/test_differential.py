@@ -7,8 +7,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import compare  # noqa: E402
-import program  # noqa: E402
-import target  # noqa: E402
+import vtd  # noqa: E402
+import vtd_program as program  # noqa: E402
 from tap import main, test  # noqa: E402
 
 NESTOR = sys.argv[1]
@@ -78,7 +78,7 @@ def seen(*steps):
     for level, table in ((4, TOP), (3, TOP + 0x1000), (2, TOP + 0x2000)):
         tables.append(("store", table + (IOVA >> 9 * level + 3 & 511) * 8, table + 0x1000 | 7))
     tables += [("store", TOP + 0x3000 + (IOVA >> 12) * 8, program.DATA | 7), entry(1), *SCALABLE]
-    targets, results = target.all_of(NESTOR, "first"), []
+    targets, results = vtd.all_of(NESTOR, "first"), []
     try:
         for t in targets:
             for step in program.place([tables, *steps]):

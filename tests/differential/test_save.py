@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Saving and restoring in the middle of a program: random programs (program.py) run once without, and once with the
+# Saving and restoring in the middle of a program: random programs (vtd_program.py) run once without, and once with the
 # machine saved at random places - between any two lines of the protocol, so also between a doorbell and what it starts,
 # or a change of tables and its invalidation - its process killed, and the rest run by a new one. What every operation
 # sees, and the machine at the end (registers, memory, devices: the file that nestor_save writes), are the same.
@@ -10,15 +10,16 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import program  # noqa: E402
 import target  # noqa: E402
+import vtd  # noqa: E402
+import vtd_program as program  # noqa: E402
 from tap import main, test  # noqa: E402
 
 NESTOR = sys.argv[1]
 STEPS, PROGRAMS, POINTS = 80, 5, 10     # for each kind: 50 places
 
 
-class Machine(target.Target):
+class Machine(vtd.Target):
     """One that is saved and goes on elsewhere before each of the lines that @points counts."""
 
     def __init__(self, options, points, path):
