@@ -6,16 +6,18 @@
 #
 #   register   bits (of column "one") of the register at the offset "key" may differ
 #   reason     a fault's reason is "one" on the first and "other" on the second; "none": no fault is recorded. The key
-#              says in which mode of translation tables
-#   record     bits of the upper half of a fault record may differ
-#   not seen   the second does not have this observation
+#              says in which mode of translation tables; "event" is an SMMUv3's
+#   record     bits of the upper half of a fault record may differ; of an event, those of the word "type.word"
+#   not seen   the second does not have this observation; of an SMMUv3, events of this type are not compared
 #
+import itertools
 import pathlib
 import re
 
+import smmuv3
 import vtd
 
-ARCHITECTURES = {mode: arch for arch in (vtd,) for mode in arch.MODES}
+ARCHITECTURES = {mode: arch for arch in (vtd, smmuv3) for mode in arch.MODES}
 DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs/differences.md"
 
 
@@ -40,6 +42,9 @@ class Rules:
             if its_kind == kind and where == f"{who} {key}":
                 yield name, one, other
 
+    def named(self, kind, who, key):
+        return [name for name, *_ in self.of(kind, who, key)]
+
     def allow(self, name):
         self.used[name] += 1
         return True
@@ -51,6 +56,8 @@ class Rules:
             return self.allow(name)
         if label.startswith("register"):
             return self.same_bits("register", who, label.split()[1], one, other)
+        if label == "events":
+            return self.same_events(who, one, other)
         return label == "fault" and self.same_fault(who, mode, one, other)
 
     def same_bits(self, kind, who, key, one, other):
@@ -71,6 +78,21 @@ class Rules:
             return True
         reason = 0xff << 32
         return one[0] == other[0] and self.same_bits("record", who, mode, one[1] | reason, other[1] | reason)
+
+    def same_events(self, who, one, other):
+        """Records of an event queue, each of four words, in order, without those of types that are not to be seen."""
+        one, other = ([e for e in events if not any(map(self.allow, self.named("not seen", who, f"0x{e[0] & 0xff:02x}")))]
+                      for events in (one, other))
+        for a, b in itertools.zip_longest(one, other):
+            types = [f"0x{e[0] & 0xff:02x}" if e else "none" for e in (a, b)]
+            if types[0] != types[1]:
+                found = next((name for name, *pair in self.of("reason", who, "event") if pair == types), None)
+                if not found:
+                    return False
+                self.allow(found)
+            elif not all(self.same_bits("record", who, f"{types[0]}.{n}", *pair) for n, pair in enumerate(zip(a, b))):
+                return False
+        return True
 
 
 def differences(arch, targets, steps, rules):
@@ -127,7 +149,7 @@ def describe(seed, mode, steps, difference):
         if isinstance(value, int):
             return hex(value)
         return str(tuple(map(show, value))) if isinstance(value, tuple) else str(value)
-    first = "QEMU" if who == "emulated" else "emulated"
+    first = "QEMU" if who.endswith("emulated") else "emulated"
     lines = [f"seed {seed}, {mode}: {label}: {first} {show(one)}, {who} {show(other)}",
              f"  at {' '.join(map(show, op))}", "  the shortest program found:"]
     for n, step in enumerate(steps):

@@ -19,7 +19,7 @@ class Ended(AssertionError):
 
 
 class Target:
-    """Of every architecture; vtd.py has the rest: UNIT, BAR, begin() and fault()."""
+    """Of every architecture; vtd.py and smmuv3.py have the rest: UNIT, BAR, begin() and fault()."""
     def __init__(self, name, command, environment=None):
         self.name = name
         self.log = tempfile.TemporaryFile()
@@ -101,6 +101,8 @@ def command(binary, tree):
     if shutil.which(binary):
         return [binary], dict(os.environ)
     tree = setup(tree)
+    if not pathlib.Path(tree, "usr/bin", binary).exists():
+        raise Ended(f"there is no {binary}: run scripts/setup")
     libraries = f"{tree}/lib/x86_64-linux-gnu:{tree}/usr/lib/x86_64-linux-gnu"
     return ([f"{tree}/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, f"{tree}/usr/bin/{binary}",
              "-L", f"{tree}/usr/share/qemu", "-L", f"{tree}/usr/share/seabios"],
