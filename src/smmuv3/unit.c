@@ -7,29 +7,8 @@
 #include "spec/smmu_caps.h"
 
 #include <errno.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 static const struct viommu_ops smmu_ops;
-
-static int open_descriptors(struct smmu_unit *u)
-{
-	struct epoll_event event = { .events = EPOLLIN };
-	int ret = 0;
-
-	u->work_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (u->work_fd < 0)
-		return -errno;
-	u->poll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (u->poll_fd < 0 || epoll_ctl(u->poll_fd, EPOLL_CTL_ADD, u->work_fd, &event)) {
-		ret = -errno;
-		close(u->work_fd);
-		if (u->poll_fd >= 0)
-			close(u->poll_fd);
-	}
-	return ret;
-}
 
 struct smmu_tables smmu_tables_of(struct smmu_unit *u)
 {
@@ -58,7 +37,7 @@ int nst_smmuv3_create(const struct nst_smmuv3_config *config, struct nst_viommu 
 		free(u);
 		return ret;
 	}
-	ret = open_descriptors(u);
+	ret = wakeup_init(&u->wakeup);
 	if (ret) {
 		smmu_xlate_fini(&u->xlate);
 		free(u);
@@ -113,25 +92,16 @@ static void smmu_destroy(struct nst_viommu *viommu)
 	smmu_xlate_fini(&u->xlate);
 	smmu_regs_fini(&u->regs);
 	mutex_fini(&u->cmd_lock);
-	close(u->poll_fd);
-	close(u->work_fd);
+	wakeup_fini(&u->wakeup);
 	free(u);
 }
 
-void smmu_announce_work(struct smmu_unit *u)
-{
-	const uint64_t one = 1;
-
-	if (write(u->work_fd, &one, sizeof(one)) != sizeof(one))
-		log_debug(u->log, "smmuv3: work is announced already");
-}
-
-/* What is left of the queue the VMM calls for when it sees work_fd. */
+/* What is left of the queue the VMM calls for when it is woken. */
 static void run(struct smmu_unit *u) REQUIRES(u->cmd_lock)
 {
 	u->attach.work_end = u->attach.work + SMMU_WORK_PER_RUN;
 	if (!smmu_queue_run(u))
-		smmu_announce_work(u);
+		wakeup_announce(&u->wakeup);
 }
 
 /* All devices, at once and whole. What hosts refuse of it is logged: no command asked for it. */
@@ -442,16 +412,15 @@ static void smmu_reset(struct nst_viommu *viommu)
 
 static int smmu_fd(struct nst_viommu *viommu)
 {
-	return to_smmu_unit(viommu)->poll_fd;
+	return to_smmu_unit(viommu)->wakeup.poll_fd;
 }
 
 static void smmu_process(struct nst_viommu *viommu)
 {
 	struct smmu_unit *u = to_smmu_unit(viommu);
-	uint64_t announced;
 
 	mutex_lock(&u->cmd_lock);
-	if (read(u->work_fd, &announced, sizeof(announced)) == sizeof(announced))
+	if (wakeup_take(&u->wakeup))
 		run(u);
 	smmu_take_events(u);
 	mutex_unlock(&u->cmd_lock);

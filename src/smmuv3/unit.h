@@ -19,6 +19,7 @@
 #include "smmuv3/translate.h"
 #include "viommu/attach.h"
 #include "viommu/viommu.h"
+#include "viommu/wakeup.h"
 
 #include <stdatomic.h>
 
@@ -69,8 +70,7 @@ struct smmu_unit {
 	void (*send_msi)(void *opaque, uint64_t address, uint32_t data); /* or NULL */
 	void (*pulse)(void *opaque, enum nst_smmuv3_irq irq);		 /* or NULL */
 	void *opaque;
-	int poll_fd;		 /* an epoll of work_fd and the vEVENTQs */
-	int work_fd;		 /* an eventfd: a run has left something to do */
+	struct wakeup wakeup;	 /* a run has left something to do, or a vEVENTQ has */
 	struct smmu_regs regs;	 /* with a lock of its own, inside cmd_lock */
 	atomic_bool frozen;	 /* the guest has seen the identification registers */
 	struct smmu_xlate xlate; /* with a lock of its own, inside cmd_lock */
@@ -95,9 +95,7 @@ static inline struct smmu_unit *to_smmu_unit(struct nst_viommu *viommu)
 	return container_of(viommu, struct smmu_unit, base);
 }
 
-/* unit.c: have the VMM call nst_viommu_process(). */
-void smmu_announce_work(struct smmu_unit *u);
-/* The tables that are in force. */
+/* unit.c: the tables that are in force. */
 struct smmu_tables smmu_tables_of(struct smmu_unit *u);
 static inline bool smmu_is_enabled(struct smmu_unit *u)
 {

@@ -18,7 +18,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 /* --- life ------------------------------------------------------------------------------- */
 
@@ -26,7 +25,6 @@
 static int open_events(struct smmu_unit *u, struct smmu_vsmmu *v)
 {
 	struct iommufd *iommufd = &u->vm->iommufd;
-	struct epoll_event event = { .events = EPOLLIN };
 	int ret = iommufd_veventq_alloc(iommufd, v->viommu_id, IOMMU_VEVENTQ_TYPE_ARM_SMMUV3,
 					SMMU_VEVENTQ_DEPTH, &v->veventq_id, &v->event_fd);
 
@@ -39,8 +37,8 @@ static int open_events(struct smmu_unit *u, struct smmu_vsmmu *v)
 	}
 	if (ret)
 		return ret;
-	if (epoll_ctl(u->poll_fd, EPOLL_CTL_ADD, v->event_fd, &event)) {
-		ret = -errno;
+	ret = wakeup_watch(&u->wakeup, v->event_fd);
+	if (ret) {
 		iommufd->host->ops->close(iommufd->host, v->event_fd);
 		iommufd_destroy(iommufd, v->veventq_id);
 	}
@@ -107,7 +105,7 @@ void smmu_vsmmu_put(struct smmu_unit *u, struct smmu_vsmmu *v)
 		link = &(*link)->next;
 	*link = v->next;
 	if (v->event_fd >= 0) {
-		epoll_ctl(u->poll_fd, EPOLL_CTL_DEL, v->event_fd, NULL);
+		wakeup_unwatch(&u->wakeup, v->event_fd);
 		iommufd->host->ops->close(iommufd->host, v->event_fd);
 		if (iommufd_destroy(iommufd, v->veventq_id))
 			log_error(u->log, "smmuv3: a vEVENTQ cannot be destroyed");

@@ -25,7 +25,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 enum { QUEUE_DEPTH = 256, EVENTS_AT_ONCE = 64 };
 
@@ -55,15 +54,14 @@ static void destroy_object(struct vtd_unit *u, uint32_t id)
 static int open_queue(struct vtd_unit *u, struct vtd_fault_source *s)
 {
 	struct iommufd *iommufd = &u->vm->iommufd;
-	struct epoll_event event = { .events = EPOLLIN };
 	int ret = iommufd_veventq_alloc(iommufd, s->viommu_id, X_IOMMU_VEVENTQ_TYPE_INTEL_VTD,
 					QUEUE_DEPTH, &s->veventq_id, &s->fd);
 
 	if (ret)
 		return ret;
-	if (!epoll_ctl(u->poll_fd, EPOLL_CTL_ADD, s->fd, &event))
+	ret = wakeup_watch(&u->wakeup, s->fd);
+	if (!ret)
 		return 0;
-	ret = -errno;
 	iommufd->host->ops->close(iommufd->host, s->fd);
 	destroy_object(u, s->veventq_id);
 	return ret;
@@ -106,8 +104,7 @@ static void put_source(struct vtd_unit *u, struct vtd_fault_source *s)
 	while (*link != s)
 		link = &(*link)->next;
 	*link = s->next;
-	/* the host may have a duplicate, which close() would leave in the set */
-	epoll_ctl(u->poll_fd, EPOLL_CTL_DEL, s->fd, NULL);
+	wakeup_unwatch(&u->wakeup, s->fd);
 	host->ops->close(host, s->fd);
 	destroy_object(u, s->veventq_id);
 	destroy_object(u, s->viommu_id);

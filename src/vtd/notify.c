@@ -354,7 +354,7 @@ static void replay(struct vtd_unit *u, struct vtd_notifier *n) REQUIRES(u->cmd_l
 	if (!n->base.config.map)
 		return;
 	add_pending(n, n->base.config.first.v, n->base.config.last.v);
-	vtd_announce_work(u);
+	wakeup_announce(&u->wakeup);
 }
 
 int vtd_notify(struct nst_viommu *viommu, const struct nst_notifier_config *config,

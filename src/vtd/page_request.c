@@ -23,7 +23,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 /* A group is read whole: at least as many as a device can have outstanding. */
 enum { MAX_RECORDS = 8192 };
@@ -60,7 +59,6 @@ struct vtd_page_group {
 int vtd_page_requests_init(struct vtd_unit *u)
 {
 	struct iommufd *iommufd = &u->vm->iommufd;
-	struct epoll_event event = { .events = EPOLLIN };
 	int ret, fd;
 
 	if (u->fault_fd >= 0)
@@ -72,8 +70,8 @@ int vtd_page_requests_init(struct vtd_unit *u)
 	ret = iommufd_fault_queue_alloc(iommufd, &u->attach.fault_id, &fd);
 	if (ret)
 		return ret;
-	if (epoll_ctl(u->poll_fd, EPOLL_CTL_ADD, fd, &event)) {
-		ret = -errno;
+	ret = wakeup_watch(&u->wakeup, fd);
+	if (ret) {
 		iommufd->host->ops->close(iommufd->host, fd);
 		iommufd_destroy(iommufd, u->attach.fault_id);
 		return ret;

@@ -6,34 +6,14 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 static const struct viommu_ops vtd_ops;
 
-static int open_descriptors(struct vtd_unit *u)
-{
-	struct epoll_event event = { .events = EPOLLIN };
-	int ret = 0;
-
-	u->fault_fd = -1;
-	u->work_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (u->work_fd < 0)
-		return -errno;
-	u->poll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (u->poll_fd < 0 || epoll_ctl(u->poll_fd, EPOLL_CTL_ADD, u->work_fd, &event)) {
-		ret = -errno;
-		close(u->work_fd);
-		if (u->poll_fd >= 0)
-			close(u->poll_fd);
-	}
-	return ret;
-}
-
 static void work_to_do(void *opaque)
 {
-	vtd_announce_work(opaque);
+	struct vtd_unit *u = opaque;
+
+	wakeup_announce(&u->wakeup);
 }
 
 int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
@@ -53,13 +33,14 @@ int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 		free(u);
 		return -ENOMEM;
 	}
-	ret = open_descriptors(u);
+	ret = wakeup_init(&u->wakeup);
 	if (ret) {
 		vtd_xlate_fini(&u->xlate);
 		free(u);
 		return ret;
 	}
 	u->base.ops = &vtd_ops;
+	u->fault_fd = -1;
 	u->vm = config->vm;
 	u->log = config->log;
 	u->send_msi = config->send_msi;
@@ -147,17 +128,9 @@ static void finish_commands(struct vtd_unit *u) REQUIRES(u->cmd_lock)
 	u->unfinished.hooks = 0;
 }
 
-void vtd_announce_work(struct vtd_unit *u)
-{
-	const uint64_t one = 1;
-
-	if (write(u->work_fd, &one, sizeof(one)) != sizeof(one))
-		log_debug(u->log, "vtd: work is announced already");
-}
-
 /*
  * Everything that is to be done, up to the work one run may take. What is left the VMM
- * calls for when it sees work_fd; till then registers and the queue's head show how far
+ * calls for when it is woken; till then registers and the queue's head show how far
  * it is.
  */
 void vtd_run(struct vtd_unit *u)
@@ -168,7 +141,7 @@ void vtd_run(struct vtd_unit *u)
 		if (vtd_queue_run(u))
 			return;
 	}
-	vtd_announce_work(u);
+	wakeup_announce(&u->wakeup);
 }
 
 static void vtd_destroy(struct nst_viommu *viommu)
@@ -188,8 +161,7 @@ static void vtd_destroy(struct nst_viommu *viommu)
 	vtd_xlate_fini(&u->xlate);
 	vtd_regs_fini(&u->regs);
 	mutex_fini(&u->cmd_lock);
-	close(u->poll_fd);
-	close(u->work_fd);
+	wakeup_fini(&u->wakeup);
 	free(u);
 }
 
@@ -253,16 +225,15 @@ static void vtd_reset(struct nst_viommu *viommu)
 
 static int vtd_fd(struct nst_viommu *viommu)
 {
-	return to_vtd_unit(viommu)->poll_fd;
+	return to_vtd_unit(viommu)->wakeup.poll_fd;
 }
 
 static void vtd_process(struct nst_viommu *viommu)
 {
 	struct vtd_unit *u = to_vtd_unit(viommu);
-	uint64_t announced;
 
 	mutex_lock(&u->cmd_lock);
-	if (read(u->work_fd, &announced, sizeof(announced)) == sizeof(announced))
+	if (wakeup_take(&u->wakeup))
 		vtd_run(u);
 	vtd_page_requests_take(u);
 	vtd_host_faults_take(u);

@@ -26,6 +26,7 @@
 #include "spec/vtd_faults.h"
 #include "viommu/attach.h"
 #include "viommu/viommu.h"
+#include "viommu/wakeup.h"
 #include "vtd/desc.h"
 #include "vtd/ir.h"
 #include "vtd/notify.h"
@@ -94,8 +95,7 @@ struct vtd_unit {
 	void *opaque;
 	bool post_interrupts;
 	_Atomic uint64_t ir_mode; /* see ir.h; written under cmd_lock */
-	int poll_fd;		  /* an epoll of work_fd and the queues of faults */
-	int work_fd;		  /* an eventfd: a run has left something to do */
+	struct wakeup wakeup;	  /* a run has left something to do, or a queue of faults has */
 	struct vtd_regs regs;	  /* with a lock of its own, inside cmd_lock */
 	atomic_bool frozen;	  /* the guest has seen cap and ecap */
 	struct vtd_xlate xlate;	  /* with a lock of its own, inside cmd_lock */
@@ -147,8 +147,6 @@ static inline struct vtd_unit *to_vtd_unit(struct nst_viommu *viommu)
 void vtd_reset_locked(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 /* All that is to be done, up to the work one run may take. */
 void vtd_run(struct vtd_unit *u) REQUIRES(u->cmd_lock);
-/* Have the VMM call nst_viommu_process(). */
-void vtd_announce_work(struct vtd_unit *u);
 
 /* devices.c: the functions of viommu_ops of these names. */
 int vtd_attach(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev, bool alias);
