@@ -18,6 +18,7 @@
 #include "smmuv3/tables.h"
 #include "smmuv3/translate.h"
 #include "viommu/attach.h"
+#include "viommu/veventq.h"
 #include "viommu/viommu.h"
 #include "viommu/wakeup.h"
 
@@ -42,9 +43,7 @@ struct smmu_vsmmu {
 	struct vm_parent *parent;
 	unsigned int users;
 	uint32_t viommu_id;
-	int event_fd; /* of its vEVENTQ; -1: the host has none */
-	uint32_t veventq_id;
-	uint32_t next_sequence; /* of its events, as long as none is lost */
+	struct veventq events; /* fd -1: the host has none */
 	/* commands for it that are not yet done, and their positions in the guest's queue */
 	uint32_t count;
 	struct iommu_viommu_arm_smmuv3_invalidate commands[SMMU_BATCH_MAX];

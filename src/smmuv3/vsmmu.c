@@ -7,8 +7,8 @@
  * (Linux counts those that it has converted, not those that were carried out). Invalidations
  * may be repeated, so then they are given one by one.
  *
- * Events come with the number of each: a gap, or a header that says so, means that some were
- * lost, and the guest is told in the architecture's way, by an overflow of its queue.
+ * Events that the host has lost the guest is told of in the architecture's way, by an overflow of
+ * its queue.
  */
 #include "smmuv3/unit.h"
 
@@ -16,7 +16,6 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 /* --- life ------------------------------------------------------------------------------- */
@@ -24,25 +23,17 @@
 /* A host without a vEVENTQ can still translate: what goes wrong then is in its log alone. */
 static int open_events(struct smmu_unit *u, struct smmu_vsmmu *v)
 {
-	struct iommufd *iommufd = &u->vm->iommufd;
-	int ret = iommufd_veventq_alloc(iommufd, v->viommu_id, IOMMU_VEVENTQ_TYPE_ARM_SMMUV3,
-					SMMU_VEVENTQ_DEPTH, &v->veventq_id, &v->event_fd);
+	int ret = veventq_open(&u->vm->iommufd, &u->wakeup, v->viommu_id,
+			       IOMMU_VEVENTQ_TYPE_ARM_SMMUV3, SMMU_VEVENTQ_DEPTH,
+			       sizeof(struct smmu_event), &v->events);
 
-	if (ret == -EOPNOTSUPP || ret == -ENOTTY) {
-		log_warn(u->log,
-			 "smmuv3: the host has no queue for events (a newer Linux has), so a "
-			 "device's faults appear in its log only");
-		v->event_fd = -1;
-		return 0;
-	}
-	if (ret)
+	if (ret != -EOPNOTSUPP && ret != -ENOTTY)
 		return ret;
-	ret = wakeup_watch(&u->wakeup, v->event_fd);
-	if (ret) {
-		iommufd->host->ops->close(iommufd->host, v->event_fd);
-		iommufd_destroy(iommufd, v->veventq_id);
-	}
-	return ret;
+	log_warn(u->log,
+		 "smmuv3: the host has no queue for events (a newer Linux has), so a device's "
+		 "faults appear in its log only");
+	v->events.fd = -1;
+	return 0;
 }
 
 static int make(struct smmu_unit *u, struct nst_device *dev, struct smmu_vsmmu **out)
@@ -104,12 +95,8 @@ void smmu_vsmmu_put(struct smmu_unit *u, struct smmu_vsmmu *v)
 	while (*link != v)
 		link = &(*link)->next;
 	*link = v->next;
-	if (v->event_fd >= 0) {
-		wakeup_unwatch(&u->wakeup, v->event_fd);
-		iommufd->host->ops->close(iommufd->host, v->event_fd);
-		if (iommufd_destroy(iommufd, v->veventq_id))
-			log_error(u->log, "smmuv3: a vEVENTQ cannot be destroyed");
-	}
+	if (v->events.fd >= 0 && veventq_close(iommufd, &u->wakeup, &v->events))
+		log_error(u->log, "smmuv3: a vEVENTQ cannot be destroyed");
 	if (iommufd_destroy(iommufd, v->viommu_id))
 		log_error(u->log, "smmuv3: a vIOMMU cannot be destroyed");
 	free(v);
@@ -203,11 +190,7 @@ void smmu_collect_all(struct smmu_unit *u, const struct smmu_cmd *cmd, uint32_t 
 
 /* --- events ----------------------------------------------------------------------------- */
 
-struct vevent {
-	struct iommufd_vevent_header header;
-	struct smmu_event event;
-};
-enum { EVENTS_PER_READ = 64 };
+_Static_assert(sizeof(struct smmu_event) <= VEVENTQ_MAX_EVENT, "room for it");
 
 static bool is_stream_of(const struct smmu_unit *u, const struct smmu_vsmmu *v, uint64_t sid)
 {
@@ -215,21 +198,6 @@ static bool is_stream_of(const struct smmu_unit *u, const struct smmu_vsmmu *v, 
 		if (d->vsmmu == v && d->rid == sid)
 			return true;
 	return false;
-}
-
-/* The number of the next event is expected to be one more, but INT_MAX is followed by 0. */
-static void check_sequence(struct smmu_unit *u, struct smmu_vsmmu *v,
-			   const struct iommufd_vevent_header *header) REQUIRES(u->cmd_lock)
-{
-	uint32_t lost = (header->sequence - v->next_sequence) & INT_MAX;
-
-	if (header->flags & IOMMU_VEVENTQ_FLAG_LOST_EVENTS)
-		lost++; /* the header's own */
-	v->next_sequence = (header->sequence + 1) & INT_MAX;
-	if (!lost)
-		return;
-	log_warn(u->log, "smmuv3: the host has lost %u events", lost);
-	smmu_events_lost(u, lost);
 }
 
 /* Nothing that stalls: the unit does not offer it. A stream that has left is nobody's. */
@@ -247,37 +215,33 @@ static void take_event(struct smmu_unit *u, const struct smmu_vsmmu *v,
 /* Returns whether there may be more. */
 static bool take_some(struct smmu_unit *u, struct smmu_vsmmu *v) REQUIRES(u->cmd_lock)
 {
-	struct nst_host *host = u->vm->iommufd.host;
-	uint8_t buf[EVENTS_PER_READ * sizeof(struct vevent)];
-	ssize_t n = host->ops->read(host, v->event_fd, buf, sizeof(buf));
-	size_t at = 0;
+	struct veventq_batch batch;
+	struct veventq_item item;
 
-	if (n < 0 && n != -EAGAIN)
-		log_error(u->log, "smmuv3: events cannot be read: %s", strerror((int)-n));
-	while (n > 0 && at + sizeof(struct iommufd_vevent_header) <= (size_t)n) {
-		struct vevent e = { 0 };
+	if (!veventq_read(&v->events, &u->vm->iommufd, u->log, &batch))
+		return false;
+	while (veventq_next(&v->events, &batch, &item)) {
+		struct smmu_event event;
 
-		memcpy(&e.header, &buf[at], sizeof(e.header));
-		at += sizeof(e.header);
-		check_sequence(u, v, &e.header);
-		if (e.header.flags & IOMMU_VEVENTQ_FLAG_LOST_EVENTS)
+		if (item.lost) {
+			log_warn(u->log, "smmuv3: the host has lost %u events", item.lost);
+			smmu_events_lost(u, item.lost);
+		}
+		if (!item.event)
 			continue;
-		if (at + sizeof(e.event) > (size_t)n)
-			break;
-		memcpy(&e.event, &buf[at], sizeof(e.event));
-		at += sizeof(e.event);
-		take_event(u, v, &e.event);
+		memcpy(&event, item.event, sizeof(event));
+		take_event(u, v, &event);
 	}
-	return n > 0;
+	return true;
 }
 
 /* As many as the host keeps, and no more: a device may fault faster than we read. */
 void smmu_take_events(struct smmu_unit *u)
 {
 	for (struct smmu_vsmmu *v = u->vsmmus; v; v = v->next) {
-		int left = SMMU_VEVENTQ_DEPTH / EVENTS_PER_READ + 1;
+		unsigned int left = veventq_max_reads(&v->events);
 
-		while (v->event_fd >= 0 && left-- && take_some(u, v))
+		while (v->events.fd >= 0 && left-- && take_some(u, v))
 			;
 	}
 }

@@ -21,26 +21,21 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "spec/vtd_veventq.h"
+#include "viommu/veventq.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
-enum { QUEUE_DEPTH = 256, EVENTS_AT_ONCE = 64 };
+enum { QUEUE_DEPTH = 256 };
 
-struct record {
-	struct iommufd_vevent_header header;
-	struct x_iommu_vevent_intel_vtd event;
-};
-_Static_assert(sizeof(struct record) == 32, "an event as it is read");
+_Static_assert(sizeof(struct x_iommu_vevent_intel_vtd) <= VEVENTQ_MAX_EVENT, "room for it");
 
 struct vtd_fault_source {
 	struct vtd_fault_source *next;
 	struct vm_parent *parent; /* of the devices it reports of */
 	unsigned int devices;
-	uint32_t viommu_id, veventq_id;
-	int fd;
-	uint32_t sequence; /* of the next event */
+	uint32_t viommu_id;
+	struct veventq queue;
 };
 
 /* --- sources ------------------------------------------------------------------------------- */
@@ -49,22 +44,6 @@ static void destroy_object(struct vtd_unit *u, uint32_t id)
 {
 	if (iommufd_destroy(&u->vm->iommufd, id))
 		log_error(u->log, "vtd: object %u of the host cannot be destroyed", id);
-}
-
-static int open_queue(struct vtd_unit *u, struct vtd_fault_source *s)
-{
-	struct iommufd *iommufd = &u->vm->iommufd;
-	int ret = iommufd_veventq_alloc(iommufd, s->viommu_id, X_IOMMU_VEVENTQ_TYPE_INTEL_VTD,
-					QUEUE_DEPTH, &s->veventq_id, &s->fd);
-
-	if (ret)
-		return ret;
-	ret = wakeup_watch(&u->wakeup, s->fd);
-	if (!ret)
-		return 0;
-	iommufd->host->ops->close(iommufd->host, s->fd);
-	destroy_object(u, s->veventq_id);
-	return ret;
 }
 
 static int make_source(struct vtd_unit *u, const struct nst_device *dev,
@@ -82,7 +61,9 @@ static int make_source(struct vtd_unit *u, const struct nst_device *dev,
 		free(s);
 		return ret;
 	}
-	ret = open_queue(u, s);
+	ret = veventq_open(&u->vm->iommufd, &u->wakeup, s->viommu_id,
+			   X_IOMMU_VEVENTQ_TYPE_INTEL_VTD, QUEUE_DEPTH,
+			   sizeof(struct x_iommu_vevent_intel_vtd), &s->queue);
 	if (ret) {
 		destroy_object(u, s->viommu_id);
 		free(s);
@@ -96,7 +77,6 @@ static int make_source(struct vtd_unit *u, const struct nst_device *dev,
 
 static void put_source(struct vtd_unit *u, struct vtd_fault_source *s)
 {
-	struct nst_host *host = u->vm->iommufd.host;
 	struct vtd_fault_source **link = &u->fault_sources;
 
 	if (s->devices)
@@ -104,9 +84,8 @@ static void put_source(struct vtd_unit *u, struct vtd_fault_source *s)
 	while (*link != s)
 		link = &(*link)->next;
 	*link = s->next;
-	wakeup_unwatch(&u->wakeup, s->fd);
-	host->ops->close(host, s->fd);
-	destroy_object(u, s->veventq_id);
+	if (veventq_close(&u->vm->iommufd, &u->wakeup, &s->queue))
+		log_error(u->log, "vtd: a vEVENTQ cannot be destroyed");
 	destroy_object(u, s->viommu_id);
 	free(s);
 }
@@ -221,33 +200,24 @@ static void forward(struct vtd_unit *u, const struct x_iommu_vevent_intel_vtd *e
 /* One read of @s. Returns false if there was nothing. */
 static bool take(struct vtd_unit *u, struct vtd_fault_source *s, bool forget) REQUIRES(u->cmd_lock)
 {
-	struct nst_host *host = u->vm->iommufd.host;
-	uint8_t buf[EVENTS_AT_ONCE * sizeof(struct record)];
-	ssize_t n = host->ops->read(host, s->fd, buf, sizeof(buf)), at = 0;
+	struct veventq_batch batch;
+	struct veventq_item item;
 
-	if (n < 0)
-		log_error(u->log, "vtd: faults cannot be read: %s", strerror((int)-n));
-	while (at + (ssize_t)sizeof(struct iommufd_vevent_header) <= n) {
-		struct record r = { 0 };
-		bool lost;
-		uint32_t missed;
+	if (!veventq_read(&s->queue, &u->vm->iommufd, u->log, &batch))
+		return false;
+	while (veventq_next(&s->queue, &batch, &item)) {
+		struct x_iommu_vevent_intel_vtd event;
 
-		memcpy(&r.header, buf + at, sizeof(r.header));
-		lost = r.header.flags & IOMMU_VEVENTQ_FLAG_LOST_EVENTS;
-		at += lost ? sizeof(r.header) : sizeof(r);
-		if (at > n)
-			break;
-		/* its number is that of an event, or of the last that was lost */
-		missed = (r.header.sequence + lost - s->sequence) & INT_MAX;
-		s->sequence = (r.header.sequence + 1) & INT_MAX;
-		if (missed && !forget)
-			lose(u, missed);
-		if (lost || forget)
+		if (forget)
 			continue;
-		memcpy(&r.event, buf + at - sizeof(r.event), sizeof(r.event));
-		forward(u, &r.event);
+		if (item.lost)
+			lose(u, item.lost);
+		if (!item.event)
+			continue;
+		memcpy(&event, item.event, sizeof(event));
+		forward(u, &event);
 	}
-	return n > 0;
+	return true;
 }
 
 void vtd_host_faults_take(struct vtd_unit *u)
@@ -259,7 +229,7 @@ void vtd_host_faults_take(struct vtd_unit *u)
 /* All that is there now, and not what comes while we look. */
 static void empty(struct vtd_unit *u, struct vtd_fault_source *s, bool forget) REQUIRES(u->cmd_lock)
 {
-	for (int i = 0; i <= QUEUE_DEPTH / EVENTS_AT_ONCE; i++)
+	for (unsigned int left = veventq_max_reads(&s->queue); left; left--)
 		if (!take(u, s, forget))
 			return;
 }

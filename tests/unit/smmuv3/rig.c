@@ -426,7 +426,7 @@ int nested_alive(struct rig *rig)
 	for (const struct vm_parent *p = rig->vm->parents; p; p = p->next)
 		others++;
 	for (const struct smmu_vsmmu *v = rig_unit(rig)->vsmmus; v; v = v->next)
-		others += 1 + (v->event_fd >= 0);
+		others += 1 + (v->events.fd >= 0);
 	for (const struct smmu_device *d = rig_unit(rig)->devices; d; d = d->next)
 		others += d->named;
 	return rig->host.live_objects - others;
