@@ -133,7 +133,7 @@ static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev
 	vtd_told_claim_device(u, d);
 	vtd_reconcile_device(u, d);
 	vtd_run(u);
-	vtd_told_forget_device(u, d); /* what it has not claimed */
+	told_list_forget(&u->told, d->rid); /* what it has not claimed */
 	return 0;
 }
 
@@ -250,7 +250,7 @@ static int renumber_locked(struct vtd_unit *u, const struct nst_rid_move *moves,
 	}
 	vtd_run(u);
 	for (size_t i = 0; i < count; i++)
-		vtd_told_forget_device(u, find_device(u, moves[i].dev));
+		told_list_forget(&u->told, find_device(u, moves[i].dev)->rid);
 	return 0;
 }
 

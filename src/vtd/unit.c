@@ -81,7 +81,7 @@ static void global_command(struct vtd_unit *u, uint32_t command) REQUIRES(u->cmd
 		u->translating = command & VTD_GCMD_TE;
 		if (!u->translating) { /* s7.2.1: the index starts over */
 			u->next_frcd = 0;
-			vtd_told_forget(u);
+			told_list_fini(&u->told);
 		}
 		log_info(u->log, "vtd: translation %s", u->translating ? "on" : "off");
 	}
@@ -153,7 +153,7 @@ static void vtd_destroy(struct nst_viommu *viommu)
 		vtd_detach_device(viommu, u->devices->dev);
 	mutex_lock(&u->cmd_lock);
 	attach_table_fini(&u->attach);
-	vtd_told_forget(u);
+	told_list_fini(&u->told);
 	vtd_page_requests_fini(u);
 	if (u->xlate.notifiers)
 		log_error(u->log, "vtd: a notifier outlives its unit");
@@ -201,7 +201,7 @@ void vtd_reset_locked(struct vtd_unit *u)
 	u->unfinished.status = false;
 	u->unfinished.hooks = 0;
 	u->device_tlb_timeout = false;
-	vtd_told_forget(u);
+	told_list_fini(&u->told);
 	vtd_ir_set_mode(u, 0);
 	vtd_regs_reset(&u->regs, u->cap, u->ecap);
 	vtd_xlate_configure(u);

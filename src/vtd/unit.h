@@ -25,6 +25,7 @@
 
 #include "spec/vtd_faults.h"
 #include "viommu/attach.h"
+#include "viommu/told.h"
 #include "viommu/viommu.h"
 #include "viommu/wakeup.h"
 #include "vtd/desc.h"
@@ -77,14 +78,8 @@ enum { VTD_WORK_PER_RUN = 1 << 16 };
 /* PASIDs with an attachment, of all devices together. */
 enum { VTD_MAX_PASIDS = 1 << 16 };
 
-/* What the guest was told of a (device, PASID), restored; both 0 once that is here. */
-struct vtd_told {
-	nst_rid rid;
-	uint32_t pasid; /* NST_NO_PASID: of plain requests */
-	uint8_t reason; /* enum vtd_fault_reason */
-	uint8_t flags;	/* VTD_TOLD_* */
-};
-enum { VTD_TOLD_ATTACH_FAILED = 1, VTD_TOLD_PASIDS_REFUSED = 2 };
+/* Of a struct told, beside TOLD_ATTACH_FAILED. */
+enum { VTD_TOLD_PASIDS_REFUSED = TOLD_UNIT_FLAGS };
 
 struct vtd_unit {
 	struct nst_viommu base;
@@ -121,8 +116,7 @@ struct vtd_unit {
 	} unfinished;
 	/* an emulated device did not answer an invalidation of its TLB; see queue.c */
 	bool device_tlb_timeout;
-	struct vtd_told *told; /* ascending */
-	uint32_t num_told;
+	struct told_list told; /* restored, of devices that are not here yet */
 	bool quiet;    /* restoring: the guest is told nothing, attachments that fail go to */
 	int quiet_err; /* ... here */
 	/* the host's fault queue, made with the first device that needs it; see page_request.c */
@@ -210,9 +204,6 @@ NST_MUST_CHECK int vtd_restore(struct nst_viommu *viommu, const void *data, size
 /* A device, or a point of it, is new here: what was restored that the guest knows of it. */
 void vtd_told_claim_device(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock);
 void vtd_told_claim(struct vtd_unit *u, nst_rid rid, struct vtd_point *point) REQUIRES(u->cmd_lock);
-/* What nobody has claimed, of one device or of all, is not true any more. */
-void vtd_told_forget_device(struct vtd_unit *u, const struct vtd_device *d) REQUIRES(u->cmd_lock);
-void vtd_told_forget(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 
 /* ats.c: nst_viommu_ats_translate() */
 NST_MUST_CHECK int vtd_ats_translate(struct nst_viommu *viommu, const struct nst_ats_request *req,

@@ -573,8 +573,8 @@ static unsigned int unclaimed(struct rig *rig)
 	const struct vtd_unit *u = rig_unit(rig);
 	unsigned int n = 0;
 
-	for (uint32_t i = 0; i < u->num_told; i++)
-		n += u->told[i].reason || u->told[i].flags;
+	for (uint32_t i = 0; i < u->told.count; i++)
+		n += u->told.entries[i].reason || u->told.entries[i].flags;
 	return n;
 }
 
@@ -622,11 +622,11 @@ static void knowledge_of_absent_devices_is_kept_and_forgotten(void **state)
 	attach_as_in(third, rig_unit(g.rig)->devices);
 	assert_int_equal(faults_pending(third), 1);
 	nst_viommu_reset(to->viommu);
-	assert_int_equal(rig_unit(to)->num_told, 0);
+	assert_int_equal(rig_unit(to)->told.count, 0);
 	ok(nst_viommu_restore(to->viommu, data2, size2));
 	assert_int_equal(unclaimed(to), 1);
 	gcmd(to, 0, GCMD_TE);
-	assert_int_equal(rig_unit(to)->num_told, 0);
+	assert_int_equal(rig_unit(to)->told.count, 0);
 	free(data);
 	free(data2);
 	rig_destroy(g.rig);
