@@ -102,7 +102,7 @@ struct nst_smmuv3_config {
 
 /**
  * nst_smmuv3_create() - Source: Arm IHI 0070G.b. A device's StreamID is its requester id. Such a
- * unit cannot be saved yet; it has no notifiers, no ATS for emulated devices (NST_SMMUV3_ATS is
+ * unit has no notifiers, no ATS for emulated devices (NST_SMMUV3_ATS is
  * for passed-through ones), and remaps no interrupts. nst_viommu_attach_alias() is -EOPNOTSUPP,
  * and of two devices that the guest gives one number the second is blocked: a host gives a
  * StreamID to one only.
@@ -488,8 +488,7 @@ NST_API void nst_viommu_expire_page_requests(struct nst_viommu *viommu);
  * bytes (docs/state.md), consistent at one moment between two commands; the unit goes on.
  * @data: to be freed with free(3).
  * What the devices are attached to is not in it: it follows from the rest and from the
- * guest's memory. Stop the guest first, and save its memory too. Errors: -ENOMEM, -EOPNOTSUPP (an
- * SMMUv3). Threads: any.
+ * guest's memory. Stop the guest first, and save its memory too. Errors: -ENOMEM. Threads: any.
  */
 NST_MUST_CHECK NST_API int nst_viommu_save(struct nst_viommu *viommu, void **data, size_t *size);
 

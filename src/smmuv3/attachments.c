@@ -60,7 +60,7 @@ static void tell_guest(struct smmu_unit *u, struct smmu_device *d,
 	bool tell = fault->type && fault->type != SMMU_E_ABORTED && !fault->absent;
 	enum smmu_event_type type = tell ? fault->type : SMMU_EVENT_NONE;
 
-	if (type == d->reported)
+	if (u->quiet || type == d->reported)
 		return;
 	d->reported = type;
 	if (!tell)
@@ -76,6 +76,11 @@ static void note_attach(struct smmu_unit *u, struct smmu_device *d, int err) REQ
 {
 	if (!err) {
 		d->attach_failed = false;
+		return;
+	}
+	if (u->quiet) {
+		if (!d->attach_failed) /* else the guest knows */
+			u->quiet_err = err;
 		return;
 	}
 	log_error(u->log,

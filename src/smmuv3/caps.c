@@ -109,6 +109,14 @@ int smmu_idr_narrow(const struct iommufd_hw_info *host, struct smmu_idr *idr, co
 	return 0;
 }
 
+bool smmu_idr_equal(const struct smmu_idr *a, const struct smmu_idr *b)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->idr); i++)
+		if (a->idr[i] != b->idr[i])
+			return false;
+	return a->iidr == b->iidr && a->aidr == b->aidr;
+}
+
 unsigned int smmu_idr_sid_bits(const struct smmu_idr *idr)
 {
 	return (unsigned int)FIELD_GET(SMMU_IDR1_SIDSIZE, idr->idr[1]);

@@ -18,6 +18,8 @@ NST_MUST_CHECK int smmu_idr_default(const struct nst_smmuv3_config *config, stru
 NST_MUST_CHECK int smmu_idr_narrow(const struct iommufd_hw_info *host, struct smmu_idr *idr,
 				   const char **why);
 
+bool smmu_idr_equal(const struct smmu_idr *a, const struct smmu_idr *b);
+
 /* Bits of a StreamID, of a SubstreamID (0: none), and of an address. */
 unsigned int smmu_idr_sid_bits(const struct smmu_idr *idr);
 unsigned int smmu_idr_ssid_bits(const struct smmu_idr *idr);

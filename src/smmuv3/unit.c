@@ -88,6 +88,7 @@ static void smmu_destroy(struct nst_viommu *viommu)
 		release_device(u, d);
 	}
 	attach_table_fini(&u->attach);
+	told_list_fini(&u->told);
 	mutex_unlock(&u->cmd_lock);
 	smmu_xlate_fini(&u->xlate);
 	smmu_regs_fini(&u->regs);
@@ -104,8 +105,7 @@ static void run(struct smmu_unit *u) REQUIRES(u->cmd_lock)
 		wakeup_announce(&u->wakeup);
 }
 
-/* All devices, at once and whole. What hosts refuse of it is logged: no command asked for it. */
-static void reconcile_all(struct smmu_unit *u) REQUIRES(u->cmd_lock)
+void smmu_reconcile_all(struct smmu_unit *u)
 {
 	smmu_xlate_configure(u);
 	smmu_reconcile_streams(u, 0, UINT32_MAX, SMMU_NO_POSITION);
@@ -125,12 +125,13 @@ static void offer_services(struct smmu_unit *u, struct smmu_device *d) REQUIRES(
 	device_config_offer(d->dev, &services);
 }
 
-static bool same_idr(const struct smmu_idr *a, const struct smmu_idr *b)
+void smmu_offer(struct smmu_unit *u, const struct smmu_idr *idr)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(a->idr); i++)
-		if (a->idr[i] != b->idr[i])
-			return false;
-	return true;
+	u->idr = *idr;
+	smmu_regs_reset(&u->regs, idr);
+	smmu_xlate_configure(u);
+	for (struct smmu_device *d = u->devices; d; d = d->next)
+		offer_services(u, d);
 }
 
 static int check_caps(struct smmu_unit *u, const struct nst_device *dev) REQUIRES(u->cmd_lock)
@@ -139,19 +140,14 @@ static int check_caps(struct smmu_unit *u, const struct nst_device *dev) REQUIRE
 	const char *why = "its host IOMMU lacks what the guest was offered";
 	int ret = smmu_idr_narrow(&dev->hw_info, &idr, &why);
 
-	if (!ret && u->frozen && !same_idr(&idr, &u->idr))
+	if (!ret && u->frozen && !smmu_idr_equal(&idr, &u->idr))
 		ret = -EOPNOTSUPP;
 	if (ret) {
 		log_error(u->log, "smmuv3: the device cannot be put behind this unit: %s", why);
 		return ret;
 	}
-	if (same_idr(&idr, &u->idr))
-		return 0;
-	u->idr = idr;
-	smmu_regs_reset(&u->regs, &idr);
-	smmu_xlate_configure(u);
-	for (struct smmu_device *d = u->devices; d; d = d->next)
-		offer_services(u, d);
+	if (!smmu_idr_equal(&idr, &u->idr))
+		smmu_offer(u, &idr);
 	return 0;
 }
 
@@ -234,6 +230,8 @@ static int attach_locked(struct smmu_unit *u, nst_rid rid, struct nst_device *de
 	d->next = u->devices;
 	u->devices = d;
 	claim_rid(u, rid);
+	smmu_told_claim(u, d);
+	told_list_forget(&u->told, rid);
 	smmu_reconcile_device(u, d, SMMU_NO_POSITION);
 	return 0;
 }
@@ -300,8 +298,7 @@ static void take_name(struct smmu_unit *u, struct smmu_device *d, nst_rid rid) R
 		log_error(u->log, "smmuv3: stream 0x%x keeps its old name on the host", old);
 	smmu_unname(u, d);
 	d->rid = rid;
-	d->reported = SMMU_EVENT_NONE;
-	d->attach_failed = false;
+	smmu_told_claim(u, d);
 	claim_rid(u, old);
 	claim_rid(u, rid);
 }
@@ -320,6 +317,8 @@ static int renumber_locked(struct smmu_unit *u, const struct nst_rid_move *moves
 		if (d->rid != moves[i].rid)
 			take_name(u, d, moves[i].rid);
 	}
+	for (size_t i = 0; i < count; i++)
+		told_list_forget(&u->told, moves[i].rid);
 	/* all: who shared a name with one that has left may have it now */
 	smmu_reconcile_streams(u, 0, UINT32_MAX, SMMU_NO_POSITION);
 	smmu_flush(u);
@@ -346,8 +345,10 @@ static void enables_written(struct smmu_unit *u) REQUIRES(u->cmd_lock)
 	uint64_t toggled = cr0 ^ smmu_reg_get(&u->regs, SMMU_CR0ACK);
 
 	if (toggled & SMMU_CR0_SMMUEN) {
+		if (!smmu_is_enabled(u))
+			told_list_fini(&u->told);
 		log_info(u->log, "smmuv3: translation %s", cr0 & SMMU_CR0_SMMUEN ? "on" : "off");
-		reconcile_all(u);
+		smmu_reconcile_all(u);
 	}
 	smmu_reg_set(&u->regs, SMMU_CR0ACK, cr0);
 }
@@ -358,7 +359,7 @@ static void bypass_written(struct smmu_unit *u) REQUIRES(u->cmd_lock)
 	if (!(smmu_reg_get(&u->regs, SMMU_GBPA) & SMMU_GBPA_UPDATE))
 		return;
 	if (!smmu_is_enabled(u))
-		reconcile_all(u);
+		smmu_reconcile_all(u);
 	smmu_reg_update(&u->regs, SMMU_GBPA, SMMU_GBPA_UPDATE, 0);
 }
 
@@ -392,19 +393,26 @@ static void smmu_mmio_write(struct nst_viommu *viommu, uint64_t offset, unsigned
 }
 
 /* All at once: nothing of the guest may be attached, or cached, when this returns. */
-static void smmu_reset(struct nst_viommu *viommu)
+void smmu_reset_locked(struct smmu_unit *u)
 {
 	const struct smmu_cmd all = {
 		.qw[0] = le64_make(FIELD_PREP(SMMU_CMD_0_OP, SMMU_CMD_TLBI_NSNH_ALL)),
 	};
+
+	smmu_regs_reset(&u->regs, &u->idr);
+	u->atc_failed = false;
+	told_list_fini(&u->told);
+	smmu_collect_all(u, &all, SMMU_NO_POSITION);
+	smmu_reconcile_all(u);
+	smmu_take_events(u); /* of before; nothing records them */
+}
+
+static void smmu_reset(struct nst_viommu *viommu)
+{
 	struct smmu_unit *u = to_smmu_unit(viommu);
 
 	mutex_lock(&u->cmd_lock);
-	smmu_regs_reset(&u->regs, &u->idr);
-	u->atc_failed = false;
-	smmu_collect_all(u, &all, SMMU_NO_POSITION);
-	reconcile_all(u);
-	smmu_take_events(u); /* of before; nothing records them */
+	smmu_reset_locked(u);
 	mutex_unlock(&u->cmd_lock);
 }
 
@@ -460,5 +468,7 @@ static const struct viommu_ops smmu_ops = {
 	.reset = smmu_reset,
 	.fd = smmu_fd,
 	.process = smmu_process,
+	.save = smmu_save,
+	.restore = smmu_restore,
 	.get_stats = smmu_get_stats,
 };

@@ -9,6 +9,7 @@
  *	event.c		event records, global errors and interrupts
  *	translate.c	translation for emulated devices, and its caches
  *	caps.c		what the unit offers
+ *	state.c		save and restore
  *	regs.c, command.c, tables.c	registers, commands, structures in memory
  */
 #ifndef SMMUV3_UNIT_H
@@ -18,6 +19,7 @@
 #include "smmuv3/tables.h"
 #include "smmuv3/translate.h"
 #include "viommu/attach.h"
+#include "viommu/told.h"
 #include "viommu/veventq.h"
 #include "viommu/viommu.h"
 #include "viommu/wakeup.h"
@@ -83,8 +85,11 @@ struct smmu_unit {
 	struct smmu_device *devices;
 	struct smmu_vsmmu *vsmmus;
 	struct attach_table attach;
-	uint32_t failed; /* the first position a host has refused, or SMMU_NO_POSITION */
-	bool atc_failed; /* a host has refused an ATC_INV since the last CMD_SYNC */
+	uint32_t failed;       /* the first position a host has refused, or SMMU_NO_POSITION */
+	bool atc_failed;       /* a host has refused an ATC_INV since the last CMD_SYNC */
+	struct told_list told; /* restored, of devices that are not here yet */
+	bool quiet;    /* restoring: the guest is told nothing, attachments that fail go to */
+	int quiet_err; /* ... here */
 	uint64_t commands, syncs, events, host_events, lost_events, command_errors;
 	uint64_t host_calls, host_commands;
 };
@@ -100,6 +105,13 @@ static inline bool smmu_is_enabled(struct smmu_unit *u)
 {
 	return smmu_reg_get(&u->regs, SMMU_CR0) & SMMU_CR0_SMMUEN;
 }
+
+/* unit.c: offer @idr from now on, to a guest that has seen nothing yet; all registers are reset. */
+void smmu_offer(struct smmu_unit *u, const struct smmu_idr *idr) REQUIRES(u->cmd_lock);
+/* As after power-on, but for the devices. */
+void smmu_reset_locked(struct smmu_unit *u) REQUIRES(u->cmd_lock);
+/* All devices, at once and whole. What hosts refuse of it is logged: no command asked for it. */
+void smmu_reconcile_all(struct smmu_unit *u) REQUIRES(u->cmd_lock);
 
 /* attachments.c: bring devices to what registers and tables say. The commands that go with
  * that to the host are collected for @position. */
@@ -124,6 +136,12 @@ void smmu_collect_all(struct smmu_unit *u, const struct smmu_cmd *cmd, uint32_t 
 void smmu_flush(struct smmu_unit *u) REQUIRES(u->cmd_lock);
 /* What has happened on the hosts, to the guest. */
 void smmu_take_events(struct smmu_unit *u) REQUIRES(u->cmd_lock);
+
+/* state.c: nst_viommu_save() and nst_viommu_restore() */
+NST_MUST_CHECK int smmu_save(struct nst_viommu *viommu, void **data, size_t *size);
+NST_MUST_CHECK int smmu_restore(struct nst_viommu *viommu, const void *data, size_t size);
+/* @d is new here, or has another StreamID: what was restored that the guest knows of that. */
+void smmu_told_claim(struct smmu_unit *u, struct smmu_device *d) REQUIRES(u->cmd_lock);
 
 /* queue.c. False if the work of this run was spent before the queue was empty. */
 NST_MUST_CHECK bool smmu_queue_run(struct smmu_unit *u) REQUIRES(u->cmd_lock);

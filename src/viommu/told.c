@@ -63,17 +63,29 @@ bool told_list_is_ordered(const struct told_list *list)
 	return true;
 }
 
-struct told told_list_claim(struct told_list *list, nst_rid rid, uint32_t pasid)
+static struct told *look_up(const struct told_list *list, nst_rid rid, uint32_t pasid)
 {
 	const struct told key = { .rid = rid, .pasid = pasid };
-	struct told *told = NULL, found = key;
 
-	if (list->count)
-		told = bsearch(&key, list->entries, list->count, sizeof(key), by_key);
-	if (told) {
-		found = *told;
-		*told = key;
-	}
+	if (!list->count)
+		return NULL;
+	return bsearch(&key, list->entries, list->count, sizeof(key), by_key);
+}
+
+struct told told_list_find(const struct told_list *list, nst_rid rid, uint32_t pasid)
+{
+	const struct told *told = look_up(list, rid, pasid);
+
+	return told ? *told : (struct told){ .rid = rid, .pasid = pasid };
+}
+
+struct told told_list_claim(struct told_list *list, nst_rid rid, uint32_t pasid)
+{
+	struct told *told = look_up(list, rid, pasid);
+	struct told found = told_list_find(list, rid, pasid);
+
+	if (told)
+		*told = (struct told){ .rid = rid, .pasid = pasid };
 	return found;
 }
 

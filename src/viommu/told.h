@@ -36,7 +36,8 @@ void told_list_add(struct told_list *list, struct told told);
 void told_list_order(struct told_list *list);
 bool told_list_is_ordered(const struct told_list *list);
 
-/* Takes out what there is of (@rid, @pasid): then the list says nothing of it any more. */
+/* What there is of (@rid, @pasid); and takes it out: then the list says nothing of it any more. */
+struct told told_list_find(const struct told_list *list, nst_rid rid, uint32_t pasid);
 struct told told_list_claim(struct told_list *list, nst_rid rid, uint32_t pasid);
 /* Of all PASIDs of @rid. */
 void told_list_forget(struct told_list *list, nst_rid rid);

@@ -138,15 +138,11 @@ int nst_viommu_remap_ioapic(struct nst_viommu *viommu, nst_rid rid, uint64_t ent
 
 int nst_viommu_save(struct nst_viommu *viommu, void **data, size_t *size)
 {
-	if (!viommu->ops->save)
-		return -EOPNOTSUPP;
 	return viommu->ops->save(viommu, data, size);
 }
 
 int nst_viommu_restore(struct nst_viommu *viommu, const void *data, size_t size)
 {
-	if (!viommu->ops->restore)
-		return -EOPNOTSUPP;
 	return viommu->ops->restore(viommu, data, size);
 }
 

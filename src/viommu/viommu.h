@@ -8,7 +8,7 @@
 #include <nestor/viommu.h>
 
 /* As a saved state names them. */
-enum viommu_kind { VIOMMU_VTD = 1 };
+enum viommu_kind { VIOMMU_VTD = 1, VIOMMU_SMMUV3 = 2 };
 
 struct viommu_ops {
 	void (*destroy)(struct nst_viommu *viommu);
@@ -41,7 +41,6 @@ struct viommu_ops {
 			 unsigned int flags, struct nst_interrupt *out);
 	int (*remap_ioapic)(struct nst_viommu *viommu, nst_rid rid, uint64_t entry,
 			    unsigned int flags, struct nst_interrupt *out);
-	/* NULL, both: cannot be saved */
 	int (*save)(struct nst_viommu *viommu, void **data, size_t *size);
 	int (*restore)(struct nst_viommu *viommu, const void *data, size_t size);
 	void (*get_stats)(struct nst_viommu *viommu, struct nst_viommu_stats *stats);

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Save and restore: docs/state.md has the format.
+ *
+ * Nearly all that a guest can observe of the unit is in its registers: it carries out a write
+ * before that returns, and what is left of the command queue stands between CONS and PROD. As with
+ * every unit a stream is checked as a whole before anything of it takes effect; then the unit is
+ * reset, takes the state, and attachments follow by the same reconcile as ever, only that the
+ * guest is told nothing.
+ */
+#include "smmuv3/unit.h"
+
+#include "base/log.h"
+#include "smmuv3/caps.h"
+#include "spec/smmu_caps.h"
+#include "viommu/state.h"
+
+#include <errno.h>
+
+static const struct state_register registers[SMMU_NUM_REGS] = {
+#define REGISTER(name, offset, size, reset, rw, ...) { offset, size, reset, rw },
+	SMMU_REGISTERS(REGISTER)
+#undef REGISTER
+};
+
+/* What is saved of a unit. */
+struct image {
+	uint64_t regs[SMMU_NUM_REGS];
+	uint32_t atc_failed; /* the next CMD_SYNC is to say so */
+	struct told_list told;
+};
+
+static int transfer(struct state_wire *w, void *image)
+{
+	struct image *img = image;
+
+	state_registers(w, registers, SMMU_NUM_REGS, img->regs);
+	STATE_NUMBER(w, img->atc_failed);
+	return told_list_transfer(w, &img->told);
+}
+
+static const struct state_format format = { VIOMMU_SMMUV3, 1, transfer };
+
+/* --- saving ---------------------------------------------------------------------------------- */
+
+/* What the guest knows of devices that are here, and of those that have not come yet. */
+static int collect_told(struct smmu_unit *u, struct told_list *told) REQUIRES(u->cmd_lock)
+{
+	size_t count = u->told.count;
+
+	for (const struct smmu_device *d = u->devices; d; d = d->next)
+		count++;
+	if (told_list_init(told, count))
+		return -ENOMEM;
+	for (const struct smmu_device *d = u->devices; d; d = d->next)
+		told_list_add(told, (struct told){ d->rid, NST_NO_PASID, (uint8_t)d->reported,
+						   d->attach_failed ? TOLD_ATTACH_FAILED : 0 });
+	for (uint32_t i = 0; i < u->told.count; i++)
+		told_list_add(told, u->told.entries[i]);
+	told_list_order(told);
+	return 0;
+}
+
+static int take_image(struct smmu_unit *u, struct image *img)
+{
+	int ret;
+
+	mutex_lock(&u->cmd_lock);
+	*img = (struct image){ .atc_failed = u->atc_failed };
+	for (unsigned int i = 0; i < SMMU_NUM_REGS; i++)
+		img->regs[i] = smmu_reg_get(&u->regs, i);
+	ret = collect_told(u, &img->told);
+	mutex_unlock(&u->cmd_lock);
+	return ret;
+}
+
+int smmu_save(struct nst_viommu *viommu, void **data, size_t *size)
+{
+	struct image img;
+	int ret = take_image(to_smmu_unit(viommu), &img);
+
+	if (ret)
+		return ret;
+	ret = state_write(&format, &img, data, size);
+	told_list_fini(&img.told);
+	return ret;
+}
+
+/* --- restoring ------------------------------------------------------------------------------- */
+
+static struct smmu_idr idr_of(const struct image *img)
+{
+	struct smmu_idr idr = { .iidr = (uint32_t)img->regs[SMMU_IIDR],
+				.aidr = (uint32_t)img->regs[SMMU_AIDR] };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(idr.idr); i++)
+		idr.idr[i] = (uint32_t)img->regs[SMMU_IDR0 + i];
+	return idr;
+}
+
+/* The bits that may be set: software's, or those of the unit that are not its own to decide. */
+static uint64_t possible_bits(const struct image *img, enum smmu_reg reg)
+{
+	switch (reg) {
+	case SMMU_CR0:
+		if (img->regs[SMMU_IDR0] & SMMU_IDR0_ATS)
+			return SMMU_CR0_FIELDS;
+		return SMMU_CR0_FIELDS & ~SMMU_CR0_ATSCHK;
+	case SMMU_CR0ACK: /* a write is carried out before it returns */
+		return img->regs[SMMU_CR0];
+	case SMMU_IRQ_CTRLACK:
+		return img->regs[SMMU_IRQ_CTRL];
+	case SMMU_GBPA:
+		return SMMU_GBPA_FIELDS & ~SMMU_GBPA_UPDATE;
+	case SMMU_GERROR:
+		return SMMU_GERROR_FIELDS;
+	case SMMU_GERROR_IRQ_CFG0:
+	case SMMU_GERROR_IRQ_CFG1:
+	case SMMU_GERROR_IRQ_CFG2:
+	case SMMU_EVENTQ_IRQ_CFG0:
+	case SMMU_EVENTQ_IRQ_CFG1:
+	case SMMU_EVENTQ_IRQ_CFG2:
+		return img->regs[SMMU_IDR0] & SMMU_IDR0_MSI ? registers[reg].software : 0;
+	default:
+		return reg <= SMMU_AIDR ? UINT64_MAX : registers[reg].software;
+	}
+}
+
+/* A state that the unit can be in between two register accesses. */
+static bool is_possible(const struct image *img)
+{
+	for (unsigned int i = 0; i < SMMU_NUM_REGS; i++)
+		if (img->regs[i] & ~possible_bits(img, i))
+			return false;
+	for (uint32_t i = 0; i < img->told.count; i++)
+		if (img->told.entries[i].pasid != NST_NO_PASID ||
+		    (img->told.entries[i].flags & ~TOLD_ATTACH_FAILED))
+			return false;
+	return img->regs[SMMU_CR0ACK] == img->regs[SMMU_CR0] &&
+	       img->regs[SMMU_IRQ_CTRLACK] == img->regs[SMMU_IRQ_CTRL] && img->atc_failed <= 1 &&
+	       told_list_is_ordered(&img->told);
+}
+
+/*
+ * Can this unit offer just what that one did? A host that can do just that narrows the unit
+ * to it; what no host takes away has to be the same. What the guest has seen here already
+ * cannot change any more.
+ */
+static bool offers_same(const struct smmu_unit *u, const struct image *img) REQUIRES(u->cmd_lock)
+{
+	struct iommufd_hw_info host = { .type = IOMMU_HW_INFO_TYPE_ARM_SMMUV3 };
+	struct smmu_idr theirs = idr_of(img), ours = u->idr;
+	const char *why;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(theirs.idr); i++)
+		host.smmuv3.idr[i] = theirs.idr[i];
+	if (u->frozen && !smmu_idr_equal(&ours, &theirs))
+		return false;
+	return !smmu_idr_narrow(&host, &ours, &why) && smmu_idr_equal(&ours, &theirs);
+}
+
+/* All of @stream, or why not; @img->told is the caller's to end either way. */
+static int decode(const struct smmu_unit *u, const void *stream, size_t size, struct image *img,
+		  const char **why) REQUIRES(u->cmd_lock)
+{
+	int ret = state_read(&format, stream, size, img, why);
+
+	if (ret)
+		return ret;
+	if (!is_possible(img))
+		return -EINVAL;
+	*why = "of a unit that offers other capabilities";
+	return offers_same(u, img) ? 0 : -EOPNOTSUPP;
+}
+
+/* A guest may give several devices one StreamID: it was told of all of them. */
+void smmu_told_claim(struct smmu_unit *u, struct smmu_device *d)
+{
+	struct told told = told_list_find(&u->told, d->rid, NST_NO_PASID);
+
+	d->reported = told.reason;
+	d->attach_failed = told.flags & TOLD_ATTACH_FAILED;
+}
+
+/* Takes over @img->told. Returns what the host says of the attachments. */
+static int apply(struct smmu_unit *u, struct image *img) REQUIRES(u->cmd_lock)
+{
+	int ret;
+
+	regfile_load(&u->regs.file, img->regs);
+	u->atc_failed = img->atc_failed;
+	u->told = img->told;
+	img->told = (struct told_list){ NULL, 0 };
+	for (struct smmu_device *d = u->devices; d; d = d->next)
+		smmu_told_claim(u, d);
+	u->quiet = true;
+	smmu_reconcile_all(u);
+	u->quiet = false;
+	for (struct smmu_device *d = u->devices; d; d = d->next)
+		told_list_forget(&u->told, d->rid);
+	ret = u->quiet_err;
+	u->quiet_err = 0;
+	return ret;
+}
+
+static int restore_locked(struct smmu_unit *u, struct image *img) REQUIRES(u->cmd_lock)
+{
+	const struct smmu_idr before = u->idr, idr = idr_of(img);
+	int ret;
+
+	smmu_reset_locked(u); /* so nothing is cached for the new state */
+	smmu_offer(u, &idr);
+	ret = apply(u, img);
+	if (ret) {
+		smmu_reset_locked(u);
+		smmu_offer(u, &before);
+		return ret;
+	}
+	u->frozen = true;	     /* by the guest of the other unit */
+	wakeup_announce(&u->wakeup); /* the queue may have been in the middle */
+	return 0;
+}
+
+int smmu_restore(struct nst_viommu *viommu, const void *data, size_t size)
+{
+	struct smmu_unit *u = to_smmu_unit(viommu);
+	struct image img = { .told = { NULL, 0 } };
+	const char *why;
+	int ret;
+
+	mutex_lock(&u->cmd_lock);
+	ret = decode(u, data, size, &img, &why);
+	if (!ret) {
+		why = "the host refuses an attachment; the unit is reset";
+		ret = restore_locked(u, &img);
+	}
+	mutex_unlock(&u->cmd_lock);
+	told_list_fini(&img.told);
+	if (ret)
+		log_error(u->log, "smmuv3: the saved state is not restored: %s", why);
+	return ret;
+}
