@@ -50,6 +50,25 @@ static void a_fault_of_a_device_reaches_the_guest(void **state)
 	assert_int_equal(event[1], 2ULL << 40);
 }
 
+/* SMMUv3 IHI0070G.b s4.7.3: software that has waited for a CMD_SYNC sees what was before it. */
+static void a_sync_makes_earlier_events_visible(void **state)
+{
+	struct rig *rig = *state;
+	struct rig_device *d = &rig->devices[0];
+
+	guest_enable(rig);
+	go(rig, d, PLACE_A);
+	fault(d, BAD_IOVA);
+	cmdq_put(rig, CMD_TLBI_NH_ALL, 0);
+	cmdq_kick(rig);
+	assert_int_equal(reg32(rig, REG_EVENTQ_PROD), 0); /* till somebody asks */
+	cmdq_sync(rig);
+	assert_int_equal(reg32(rig, REG_EVENTQ_PROD), 1);
+	assert_int_equal(*mem64(rig, GPA_EVENTQ), 0x10 | (uint64_t)d->rid << 32);
+	assert_int_equal(event_type(rig), 0x10);
+	assert_int_equal(event_type(rig), 0);
+}
+
 static void streams_are_named_as_the_guest_does(void **state)
 {
 	struct rig *rig = *state;
@@ -290,6 +309,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		one_device(a_fault_of_a_device_reaches_the_guest),
+		one_device(a_sync_makes_earlier_events_visible),
 		one_device(streams_are_named_as_the_guest_does),
 		one_device(a_bad_cd_is_an_event),
 		one_device(an_event_of_who_has_left_is_dropped),

@@ -884,6 +884,34 @@ static void the_nth_allocation_fails(void **state)
 	assert_in_range(sweep(false), 4, 20);
 }
 
+/* It has taken the stream's capabilities when the host refuses, and takes its own again. */
+static void a_failed_restore_leaves_what_is_offered(void **state)
+{
+	struct rig *small = rig_create(&(struct rig_options){ .ssid_bits = 4, .oas_bits = 40 });
+	struct rig *big = rig_create(&(struct rig_options){ .ssid_bits = 8 });
+	struct stream s, before, after;
+
+	rig_add_device(small);
+	guest_enable(small);
+	go(small, &small->devices[0], PLACE_A);
+	s = save(small);
+	rig_add_device(big);
+	copy_guest(big, small);
+	before = save(big);
+	rig_fail_from_now_on(big, IOMMU_HWPT_ALLOC, EIO);
+	err(EIO, nst_viommu_restore(big->viommu, s.bytes, s.size));
+	rig_fail_stop(big);
+	after = save(big);
+	assert_int_equal(before.size, after.size);
+	assert_memory_equal(before.bytes, after.bytes, before.size);
+	assert_int_equal(place_of(&big->devices[0]), PLACE_SAME);
+	free(s.bytes);
+	free(before.bytes);
+	free(after.bytes);
+	rig_destroy(small);
+	rig_destroy(big);
+}
+
 static void saving_without_memory(void **state)
 {
 	struct guest g = busy_guest();
@@ -946,6 +974,7 @@ int main(void)
 		cmocka_unit_test(capabilities_must_be_the_same),
 		cmocka_unit_test(the_nth_host_call_fails),
 		cmocka_unit_test(the_nth_allocation_fails),
+		cmocka_unit_test(a_failed_restore_leaves_what_is_offered),
 		cmocka_unit_test(saving_without_memory),
 		cmocka_unit_test(a_refusal_that_the_guest_knows_is_no_failure),
 	};
