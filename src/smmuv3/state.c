@@ -132,10 +132,13 @@ static bool is_possible(const struct image *img)
 	for (unsigned int i = 0; i < SMMU_NUM_REGS; i++)
 		if (img->regs[i] & ~possible_bits(img, i))
 			return false;
-	for (uint32_t i = 0; i < img->told.count; i++)
-		if (img->told.entries[i].pasid != NST_NO_PASID ||
-		    (img->told.entries[i].flags & ~TOLD_ATTACH_FAILED))
+	for (uint32_t i = 0; i < img->told.count; i++) {
+		const struct told *told = &img->told.entries[i];
+
+		if (told->pasid != NST_NO_PASID || (told->flags & ~TOLD_ATTACH_FAILED) ||
+		    !(told->reason || told->flags))
 			return false;
+	}
 	return img->regs[SMMU_CR0ACK] == img->regs[SMMU_CR0] &&
 	       img->regs[SMMU_IRQ_CTRLACK] == img->regs[SMMU_IRQ_CTRL] && img->atc_failed <= 1 &&
 	       told_list_is_ordered(&img->told);

@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum { MEMORY = 1 << 19, RID = 0x10 };
-enum kind { WRITE, READ, POKE, DMA, EMULATED, RESET, REPLUG, REMAP, DECODE, PROCESS, KINDS };
+enum kind { WRITE, READ, POKE, DMA, EMULATED, RESET, REPLUG, REMAP, DECODE, PROCESS, MOVE, KINDS };
 struct step { uint8_t kind, a; le16 offset; le32 high; le64 value; };
 static struct nst_host *host;
 static struct nst_vm *vm;
@@ -52,6 +52,17 @@ static void set_up(void)
 	atomic_store(&ep.config.bus_master, true);
 }
 
+/* Whatever state a guest has brought the unit to, it is one that can be restored. */
+static void move(struct nst_viommu *unit)
+{
+	size_t size;
+	void *data;
+
+	assert(!nst_viommu_save(unit, &data, &size));
+	assert(!nst_viommu_restore(unit, data, size));
+	free(data);
+}
+
 static void do_step(struct nst_viommu *unit, const struct step *s)
 {
 	uint64_t value = le64_get(s->value), at = le16_get(s->offset) * 8ULL % MEMORY;
@@ -76,6 +87,7 @@ static void do_step(struct nst_viommu *unit, const struct step *s)
 	case REPLUG: nst_viommu_detach(unit, RID); assert(!nst_viommu_attach(unit, RID, dev)); break;
 	case REMAP: nst_vm_unmap_all(vm); assert(!nst_vm_map(vm, (nst_gpa){ 0 }, MEMORY, memory, s->a % 8)); break;
 	case PROCESS: nst_viommu_process(unit); break;
+	case MOVE: move(unit); break;
 	default: if (!smmu_command_decode(&raw, &idr, &c)) assert(c.first <= c.last && c.sid <= c.last_sid);
 	}
 }

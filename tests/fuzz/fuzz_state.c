@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* A saved state that is anybody's, into a VT-d unit with a device, which then has to work. Input:
- * a byte of flags (1: edits of a good stream follow, le16 where and a byte what, else it is the
- * stream itself; 2: length and sum are made right; 4: the device comes later), and that. */
+/* A saved state that is anybody's, into a unit with a device, which then has to work. Input: a byte
+ * of flags (1: edits of a good stream follow, le16 where and a byte what, else it is the stream
+ * itself; 2: length and sum are made right; 4: the device comes later; 16: the unit is an SMMUv3, not
+ * VT-d), and that. */
 #undef NDEBUG
 #include "base/endian.h"
 #include "base/fnv.h"
@@ -13,10 +14,12 @@
 #include <string.h>
 
 enum { MEMORY = 1 << 18, STREAM = 4096, HEADER = 32, RID = 16, START = HEADER + 48 };
-static struct nst_host *host;
-static struct nst_vm *vm;
-static struct nst_device *dev;
-static struct endpoint ep;
+static struct side {
+	struct nst_host *host;
+	struct nst_vm *vm;
+	struct nst_device *dev;
+	struct endpoint ep;
+} sides[2];
 static _Alignas(4096) uint8_t memory[MEMORY], stream[STREAM];
 
 static uint64_t bar_read(struct endpoint *e, unsigned int bar, uint64_t at, unsigned int n) { return at; }
@@ -24,17 +27,28 @@ static void bar_write(struct endpoint *e, unsigned int b, uint64_t at, unsigned 
 static void nothing(struct endpoint *e) { }
 static void send_msi(void *opaque, uint64_t address, uint32_t data) { assert(address % 4 == 0); }
 
-static void set_up(void)
+static void set_up(struct side *s, enum nst_soft_iommu iommu)
 {
 	static const struct endpoint_ops ops = { .model = "fuzz", .bar_read = bar_read,
 		.bar_write = bar_write, .reset = nothing, .destroy = nothing };
+	const struct nst_soft_config config = { .iommu = iommu, .synchronous = true };
 	char path[64];
 
-	ep.ops = &ops, pci_config_init(&ep.config, 0x1234, 0x5678, 0xff0000, 1);
-	assert(!nst_host_soft_create(&(struct nst_soft_config){ .synchronous = true }, &host));
-	assert(!soft_add_endpoint(host, &ep, path, sizeof(path)) && !nst_vm_create(host, NULL, &vm));
-	assert(!nst_device_open(vm, &(struct nst_device_config){ .path = path }, &dev));
-	assert(!nst_vm_map(vm, (nst_gpa){ 0 }, MEMORY, memory, true));
+	s->ep.ops = &ops, pci_config_init(&s->ep.config, 0x1234, 0x5678, 0xff0000, 1);
+	assert(!nst_host_soft_create(&config, &s->host));
+	assert(!soft_add_endpoint(s->host, &s->ep, path, sizeof(path)) && !nst_vm_create(s->host, NULL, &s->vm));
+	assert(!nst_device_open(s->vm, &(struct nst_device_config){ .path = path }, &s->dev));
+	assert(!nst_vm_map(s->vm, (nst_gpa){ 0 }, MEMORY, memory, true));
+}
+
+static struct nst_viommu *make_unit(const struct side *s)
+{
+	const struct nst_vtd_config vtd = { .vm = s->vm, .send_msi = send_msi };
+	const struct nst_smmuv3_config smmuv3 = { .vm = s->vm, .send_msi = send_msi };
+	struct nst_viommu *unit;
+
+	assert(!(s == &sides[0] ? nst_vtd_create(&vtd, &unit) : nst_smmuv3_create(&smmuv3, &unit)));
+	return unit;
 }
 
 static size_t make_stream(struct nst_viommu *unit, const uint8_t *data, size_t size, int flags)
@@ -60,19 +74,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	int flags = size ? data[0] : 0, ret;
+	const struct side *side = &sides[!!(flags & 16)];
 	struct nst_viommu *unit;
-	size_t end, again;
+	size_t end, again, same;
 	void *saved;
 
-	if (!vm)
-		set_up();
-	assert(!nst_vtd_create(&(struct nst_vtd_config){ .vm = vm, .send_msi = send_msi }, &unit));
-	assert((flags & 4) || !nst_viommu_attach(unit, RID, dev));
+	if (!sides[0].vm)
+		set_up(&sides[0], NST_SOFT_VTD), set_up(&sides[1], NST_SOFT_SMMUV3);
+	unit = make_unit(side);
+	assert((flags & 4) || !nst_viommu_attach(unit, RID, side->dev));
 	end = make_stream(unit, data + (size > 0), size - (size > 0), flags);
 	ret = nst_viommu_restore(unit, stream, end);
 	assert(!nst_viommu_save(unit, &saved, &again));
-	assert(ret || !(flags & 4) || (again == end && !memcmp(stream, saved, START)));
-	assert(!(flags & 4) || ret || !nst_viommu_attach(unit, RID, dev));
+	same = flags & 16 ? end : START;
+	assert(ret || !(flags & 4) || (again == end && !memcmp(stream, saved, same)));
+	assert(!(flags & 4) || ret || !nst_viommu_attach(unit, RID, side->dev));
+	if (flags & 16)
+		nst_viommu_process(unit);
 	for (uint64_t at = 0x18; at < 4096; at += 4)
 		nst_viommu_mmio_write(unit, at, 4, nst_viommu_mmio_read(unit, at ^ 4, 4));
 	nst_viommu_destroy(unit), free(saved);

@@ -762,6 +762,10 @@ static void what_was_told_must_be_in_order(void **state)
 	reseal(s);
 	refused(g.rig, EINVAL, s.bytes, s.size);
 	last[7] = 0;
+	last[6] = 0; /* nothing at all */
+	reseal(s);
+	refused(g.rig, EINVAL, s.bytes, s.size);
+	last[6] = 4;
 	last[2] = 1; /* of a PASID */
 	reseal(s);
 	refused(g.rig, EINVAL, s.bytes, s.size);
