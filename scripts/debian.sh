@@ -201,7 +201,7 @@ tree_run()
 }
 
 # wrap_programs ROOT DIR...: let the programs in DIRs of a tree, which are run by name, run with the tree's own
-# loader and libraries: each becomes a script beside its NAME.elf.
+# loader and libraries: each becomes a script beside its NAME.elf. Links to it may be in any directory.
 wrap_programs()
 {
 	local root=$1 file up
@@ -213,7 +213,9 @@ wrap_programs()
 		mv "$root/$file" "$root/$file.elf"
 		cat >"$root/$file" <<-END
 			#!/bin/sh
-			dir=\${0%/*}
+			file=\$0
+			[ ! -L "\$file" ] || file=\$(readlink -f "\$file")
+			dir=\${file%/*}
 			exec "\$dir/$up/lib64/ld-linux-x86-64.so.2" --argv0 "\$0" \\
 					--library-path "\$dir/$up/usr/lib/x86_64-linux-gnu" "\$dir/${file##*/}.elf" "\$@"
 		END
