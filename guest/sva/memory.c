@@ -67,6 +67,10 @@ void part_present(void)
 	fill(heap, 20000, 0);
 	fill(data, sizeof(data), 0);
 	check_pattern(file, 4 * PAGE, 3);
+	share(fd, stack, sizeof(stack));
+	share(fd, heap, 20000);
+	share(fd, data, sizeof(data));
+	share(fd, file, 4 * PAGE);
 	for (unsigned int how = PLAIN; how <= ATS; how++) {
 		both_ways(fd, stack + 5, sizeof(stack) - 9, how);
 		both_ways(fd, heap + 3, 19990, how);
@@ -102,7 +106,41 @@ static uint64_t kernel_address(void)
 	return address;
 }
 
-void part_faults(void)
+/* The unit tells of an untranslated request, and by that the job finds its PASID and address. */
+static void must_be_told(int fd, uint64_t address)
+{
+	must(fd, DMATEST_DMA_REFUSED, WRITE_OP(PLAIN, address, 8, 7));
+	printf("told: pasid 0x%x at 0x%llx\n", pasid_of(fd), (unsigned long long)address);
+}
+
+/* Nobody can ask: what is not shared is refused, and stays as it is. */
+static void refused_faults(void)
+{
+	uint8_t *p = map_at(NULL, 3 * PAGE, PROT_READ | PROT_WRITE);
+	int fd = open_device(), other = open_device();
+
+	fill(p, 3 * PAGE, 6);
+	must_be_told(fd, AT(p));
+	must(fd, DMATEST_NO_PERMISSION, WRITE_OP(ATS, p, 8, 7));
+	must(fd, DMATEST_NO_PERMISSION, WRITE_OP(ATS, kernel_address(), 8, 7));
+	check_pattern(p, 3 * PAGE, 6);
+	/* those beside a page that is shared, and that page after */
+	share(fd, p + PAGE, PAGE);
+	must(fd, DMATEST_OK, COPY_OP(PLAIN, p + PAGE, p + PAGE, PAGE));
+	must_be_told(fd, AT(p + PAGE) - 8);
+	must_be_told(fd, AT(p + 2 * PAGE));
+	must_be_told(other, AT(p + PAGE));
+	unshare(fd, p + PAGE, PAGE);
+	must_be_told(fd, AT(p + PAGE));
+	must_be_told(fd, kernel_address());
+	must_be_told(fd, 0);
+	check_pattern(p, 3 * PAGE, 6);
+	munmap(p, 3 * PAGE);
+	close(other);
+	close(fd);
+}
+
+static void requested_faults(void)
 {
 	const size_t size = FAULT_PAGES * PAGE;
 	uint8_t *p = map_at(NULL, size, PROT_READ | PROT_WRITE), *file = map_file(size, 5);
@@ -134,32 +172,38 @@ void part_faults(void)
 	close(fd);
 }
 
+void part_faults(void)
+{
+	if (on_demand)
+		requested_faults();
+	else
+		refused_faults();
+}
+
 /* --- pages that go, or change ------------------------------------------------------------------
  */
 
 static void unmap_and_map(int fd, uint8_t *p, size_t size, uint64_t seed)
 {
+	share(fd, p, size);
 	must(fd, DMATEST_OK, WRITE_OP(PRI, p, size, seed));
 	check_pattern(p, size, seed);
+	unshare(fd, p, size);
 	check(!munmap(p, size), "munmap: %s", strerror(errno));
-	must(fd, DMATEST_PAGE_INVALID, WRITE_OP(PRI, p, size, seed));
+	must(fd, NOT_THERE, WRITE_OP(PRI, p, size, seed));
 	must(fd, DMATEST_NO_PERMISSION, VERIFY_OP(ATS, p + size - 8, 8, seed));
 	/* other memory in its place, which the processor writes and then the device */
 	check(map_at(p, size, PROT_READ | PROT_WRITE) == p, "mmap");
 	fill(p, size, seed + 1);
+	share(fd, p, size);
 	must(fd, DMATEST_OK, VERIFY_OP(ATS, p, size, seed + 1));
 	must(fd, DMATEST_OK, WRITE_OP(ATS, p, size, seed + 2));
 	check_pattern(p, size, seed + 2);
+	unshare(fd, p, size);
 }
 
-void part_unmap(void)
+static void change_protection(int fd, uint8_t *p, size_t size)
 {
-	const size_t size = 8 * PAGE;
-	uint8_t *p = map_at(NULL, size, PROT_READ | PROT_WRITE);
-	int fd = open_device();
-
-	for (uint64_t i = 0; i < 20; i++)
-		unmap_and_map(fd, p, size, 100 * i);
 	/* not for writing any more, and again */
 	fill(p, size, 8);
 	check(!mprotect(p, size, PROT_READ), "mprotect");
@@ -177,6 +221,19 @@ void part_unmap(void)
 	must(fd, DMATEST_OK, COPY_OP(PRI, p, p + size / 2, size / 2));
 	for (size_t i = 0; i < size; i++)
 		check(!p[i], "byte %zu is %02x, not 0", i, p[i]);
+}
+
+void part_unmap(void)
+{
+	const size_t size = 8 * PAGE;
+	uint8_t *p = map_at(NULL, size, PROT_READ | PROT_WRITE);
+	int fd = open_device();
+
+	for (uint64_t i = 0; i < 20; i++)
+		unmap_and_map(fd, p, size, 100 * i);
+	/* what is shared is pinned, whatever becomes of the process's own mapping */
+	if (on_demand)
+		change_protection(fd, p, size);
 	munmap(p, size);
 	close(fd);
 }
@@ -200,6 +257,7 @@ void part_cow(void)
 	struct dmatest_wait w;
 	pid_t child;
 
+	share(fd, p, size);
 	must(fd, DMATEST_OK, WRITE_OP(PRI, p, size, 10));
 	check(!pipe(go), "pipe");
 	child = fork();
@@ -213,8 +271,8 @@ void part_cow(void)
 		_exit(0);
 	}
 	w = operate(fd, WRITE_OP(PRI, p, size, 11));
-	check(w.status == DMATEST_OK && w.page_requests >= 8, "status %u, %u requests", w.status,
-	      w.page_requests);
+	check(w.status == DMATEST_OK && w.page_requests >= (on_demand ? 8 : 0),
+	      "status %u, %u requests", w.status, w.page_requests);
 	check(write(go[1], "", 1) == 1, "write");
 	check(waitpid(child, &status, 0) == child && !status, "the child: %d", status);
 	check_pattern(p, size, 11);

@@ -25,6 +25,8 @@
 
 #define TIMEOUT_MS 60000
 
+bool on_demand;
+
 void check_that(bool ok, const char *where, int line, const char *what, ...)
 {
 	va_list args;
@@ -94,6 +96,38 @@ void must(int fd, enum dmatest_status status, const struct dmatest_submit *s)
 	      s->operation, s->address[0], w.status, status, w.fault, w.done, w.page_requests);
 }
 
+static struct dmatest_area pages_of(const void *p, size_t size)
+{
+	uint64_t first = AT(p) & ~(PAGE_SIZE_4K - 1ull);
+	uint64_t end = (AT(p) + size + PAGE_SIZE_4K - 1) & ~(PAGE_SIZE_4K - 1ull);
+
+	return (struct dmatest_area){ .address = first, .length = end - first };
+}
+
+void share(int fd, const void *p, size_t size)
+{
+	struct dmatest_area a = pages_of(p, size);
+
+	check(ioctl(fd, DMATEST_IOC_SHARE, &a) == on_demand, "share: %s", strerror(errno));
+}
+
+void unshare(int fd, const void *p, size_t size)
+{
+	struct dmatest_area a = pages_of(p, size);
+
+	check(ioctl(fd, DMATEST_IOC_UNSHARE, &a) == on_demand, "unshare: %s", strerror(errno));
+}
+
+/* Where the kernel has no shared virtual addressing, no area is there to be given back. */
+static bool has_all(int fd)
+{
+	struct dmatest_area none = { 0 };
+	int ret = ioctl(fd, DMATEST_IOC_UNSHARE, &none);
+
+	check(ret == 1 || (ret < 0 && errno == ENOENT), "unshare: %d", ret);
+	return ret == 1;
+}
+
 void *map_at(void *where, size_t size, int prot)
 {
 	int fixed = where ? MAP_FIXED : 0;
@@ -140,6 +174,7 @@ int main(int argc, char **argv)
 
 	check(!setpgid(0, 0), "setpgid: %s", strerror(errno));
 	fd = open_device();
+	on_demand = has_all(fd);
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		bool wanted = argc == 1;
 

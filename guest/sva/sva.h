@@ -18,7 +18,16 @@ __attribute__((format(printf, 4, 5))) void check_that(bool ok, const char *where
 /* Flags of submit */
 #define PLAIN 0
 #define ATS DMATEST_WITH_ATS
-#define PRI (DMATEST_WITH_ATS | DMATEST_WITH_PRI)
+#define PRI (DMATEST_WITH_ATS | (on_demand ? DMATEST_WITH_PRI : 0)) /* where one can ask */
+
+/*
+ * The device has the whole address space, and asks for what it lacks. Else, as on Debian's
+ * arm64 kernel, it has only what share() gives it.
+ */
+extern bool on_demand;
+
+/* What an operation at a page ends with that is not there, or not for this. */
+#define NOT_THERE (on_demand ? DMATEST_PAGE_INVALID : DMATEST_NO_PERMISSION)
 
 int open_device(void);
 uint32_t pasid_of(int fd);
@@ -29,6 +38,10 @@ struct dmatest_wait wait_for(int fd);
 struct dmatest_wait operate(int fd, const struct dmatest_submit *s);
 /* ... which must end with @status. */
 void must(int fd, enum dmatest_status status, const struct dmatest_submit *s);
+
+/* The pages of @p, where the device needs that. */
+void share(int fd, const void *p, size_t size);
+void unshare(int fd, const void *p, size_t size);
 
 /* Private memory, of which no page is there yet; at @where if not NULL. */
 void *map_at(void *where, size_t size, int prot);

@@ -42,13 +42,25 @@ struct dmatest_statistics {
 };
 
 /*
+ * Where the kernel has no shared virtual addressing, the device reaches only what is shared by
+ * SHARE: whole pages, with the pointers that they have. UNSHARE names one such area; what is
+ * still shared the end of the file ends. Both return 1 where the device reaches all anyway.
+ */
+struct dmatest_area {
+	__u64 address;
+	__u64 length;
+};
+
+/*
  * Errors of all: ENODEV (the device is gone), EPERM (another process opened it). SUBMIT:
  * EINVAL, EAGAIN (too many not waited for), EIO (the queue has stopped). WAIT: ENOENT
- * (nothing to wait for), ETIME, EINTR, EIO.
+ * (nothing to wait for), ETIME, EINTR, EIO. SHARE: EINVAL, EEXIST, EFAULT; UNSHARE: ENOENT.
  */
 #define DMATEST_IOC_SUBMIT _IOW('D', 0, struct dmatest_submit)
 #define DMATEST_IOC_WAIT _IOWR('D', 1, struct dmatest_wait)
 #define DMATEST_IOC_PASID _IOR('D', 2, __u32)
 #define DMATEST_IOC_STATISTICS _IOR('D', 3, struct dmatest_statistics)
+#define DMATEST_IOC_SHARE _IOW('D', 4, struct dmatest_area)
+#define DMATEST_IOC_UNSHARE _IOW('D', 5, struct dmatest_area)
 
 #endif

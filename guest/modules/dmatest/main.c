@@ -2,8 +2,9 @@
 /*
  * Driver for dmatest, Nestor's simulated DMA engine: shared virtual addressing.
  *
- *	open   a free queue, bound to the caller's address space: its PASID goes into every
- *	       descriptor. Rings are in memory of the kernel's own, without PASID
+ *	open   a free queue, bound to the caller's address space (or to what the caller shares of
+ *	       it: space.c); its PASID goes into every descriptor. Rings are in memory of the
+ *	       kernel's own, without PASID
  *	close  or the end of the process: the queue is disabled, which ends its DMA; then
  *	       the address space is unbound, which waits for page requests on their way
  *
@@ -33,6 +34,7 @@
 #include <linux/uaccess.h>
 
 #include "dmatest_ioctl.h"
+#include "space.h"
 
 /* Registers; see docs/dmatest.md. */
 #define REG_ID 0x000
@@ -101,9 +103,9 @@ struct dmatest_queue {
 	struct dmatest *dev;
 	unsigned int index;
 	struct mm_struct *mm; /* holds a user of it */
-	u32 pasid;
 	struct mutex lock; /* protects: the rest */
-	struct iommu_sva *sva; /* NULL: stopped */
+	struct dmatest_space space;
+	bool works; /* not stopped */
 	struct dmatest_rings *rings;
 	dma_addr_t rings_dma;
 	unsigned int tail, cpl_head, submitted;
@@ -159,19 +161,18 @@ static int start(struct dmatest_queue *q)
 {
 	struct device *device = &q->dev->pdev->dev;
 	void __iomem *regs = queue_regs(q);
-	struct iommu_sva *sva;
+	int err;
 
 	q->rings = dma_alloc_coherent(device, sizeof(*q->rings), &q->rings_dma, GFP_KERNEL);
 	if (!q->rings)
 		return -ENOMEM;
-	sva = iommu_sva_bind_device(device, current->mm);
-	if (IS_ERR(sva)) {
+	err = dmatest_space_open(&q->space, device);
+	if (err) {
 		dma_free_coherent(device, sizeof(*q->rings), q->rings, q->rings_dma);
-		return PTR_ERR(sva);
+		return err;
 	}
-	q->sva = sva;
+	q->works = true;
 	q->mm = current->mm;
-	q->pasid = iommu_sva_get_pasid(sva);
 	q->phase = true;
 	lo_hi_writeq(q->rings_dma + offsetof(struct dmatest_rings, desc), regs + Q_RING);
 	lo_hi_writeq(q->rings_dma + offsetof(struct dmatest_rings, cpl), regs + Q_CPL);
@@ -189,12 +190,12 @@ static void stop(struct dmatest_queue *q)
 
 	lockdep_assert_held(&q->dev->lock);
 	mutex_lock(&q->lock);
-	if (q->sva) {
+	if (q->works) {
 		writel(0, regs + Q_CTRL);
 		readl(regs + Q_CTRL); /* the write has arrived, and with it the end of DMA */
-		iommu_sva_unbind_device(q->sva);
+		dmatest_space_close(&q->space);
 		dma_free_coherent(&q->dev->pdev->dev, sizeof(*q->rings), q->rings, q->rings_dma);
-		q->sva = NULL;
+		q->works = false;
 	}
 	mutex_unlock(&q->lock);
 }
@@ -250,7 +251,7 @@ static struct dmatest_desc make_desc(struct dmatest_queue *q, const struct dmate
 	control |= s->flags & DMATEST_WITH_PRI ? DESC_PRI : 0;
 	return (struct dmatest_desc){
 		.control = cpu_to_le32(control),
-		.pasid = cpu_to_le32(q->pasid),
+		.pasid = cpu_to_le32(q->space.pasid),
 		.address = { cpu_to_le64(s->address[0]), cpu_to_le64(s->address[1]) },
 		.length = cpu_to_le32(s->length),
 		.tag = cpu_to_le32(s->tag),
@@ -260,7 +261,7 @@ static struct dmatest_desc make_desc(struct dmatest_queue *q, const struct dmate
 
 static int submit_locked(struct dmatest_queue *q, const struct dmatest_submit *s)
 {
-	if (!q->sva)
+	if (!q->works)
 		return -ENODEV;
 	if (!is_running(q))
 		return -EIO;
@@ -296,7 +297,7 @@ static int take_locked(struct dmatest_queue *q, struct dmatest_wait *w)
 	const struct dmatest_cpl *cpl;
 	u32 status;
 
-	if (!q->sva)
+	if (!q->works)
 		return -ENODEV;
 	if (!q->submitted)
 		return -ENOENT;
@@ -353,12 +354,26 @@ static int dmatest_statistics(struct dmatest_queue *q, void __user *arg)
 	int err = 0;
 
 	mutex_lock(&q->lock);
-	if (!q->sva)
+	if (!q->works)
 		err = -ENODEV;
 	for (unsigned int i = 0; !err && i < ARRAY_SIZE(numbers); i++)
 		numbers[i] = lo_hi_readq(q->dev->regs + REG_STATS + 8 * i);
 	mutex_unlock(&q->lock);
 	return err ? err : copy_to_user(arg, numbers, sizeof(numbers)) ? -EFAULT : 0;
+}
+
+static int dmatest_area(struct dmatest_queue *q, void __user *arg,
+			int (*change)(struct dmatest_space *, unsigned long, size_t))
+{
+	struct dmatest_area area;
+	int err;
+
+	if (copy_from_user(&area, arg, sizeof(area)))
+		return -EFAULT;
+	mutex_lock(&q->lock);
+	err = q->works ? change(&q->space, area.address, area.length) : -ENODEV;
+	mutex_unlock(&q->lock);
+	return err;
 }
 
 static long dmatest_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -373,9 +388,13 @@ static long dmatest_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 	case DMATEST_IOC_WAIT:
 		return dmatest_wait(q, (void __user *)arg);
 	case DMATEST_IOC_PASID:
-		return put_user(q->pasid, (u32 __user *)arg);
+		return put_user(q->space.pasid, (u32 __user *)arg);
 	case DMATEST_IOC_STATISTICS:
 		return dmatest_statistics(q, (void __user *)arg);
+	case DMATEST_IOC_SHARE:
+		return dmatest_area(q, (void __user *)arg, dmatest_space_share);
+	case DMATEST_IOC_UNSHARE:
+		return dmatest_area(q, (void __user *)arg, dmatest_space_unshare);
 	default:
 		return -ENOTTY;
 	}
