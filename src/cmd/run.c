@@ -236,8 +236,7 @@ static int stop(struct run *run, bool gently)
 
 	close(run->pidfd); /* which also takes it out of the epoll set */
 	run->pidfd = -1;
-	for (unsigned int i = 0; i < server_poll_count(&run->server); i++)
-		(void)server_process(&run->server, i);
+	server_see_end(&run->server);
 	return status;
 }
 

@@ -9,13 +9,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SCRATCH_BYTES = 64 << 20 };
+enum { SCRATCH_BYTES = 64 << 20, END_TIMEOUT_MS = 5000 };
 
 static int fail(const char *what, int err)
 {
@@ -388,4 +389,30 @@ int server_process(struct server *s, unsigned int i)
 		return nst_vfu_process(vfu_of(s, i));
 	nst_viommu_process(work_of(s, i));
 	return 0;
+}
+
+/* Those of QEMU, connected; @fds gets what to poll for them. */
+static nfds_t connections(const struct server *s, struct pollfd *fds)
+{
+	nfds_t count = 0;
+
+	for (unsigned int i = 0; i < s->num_units + s->num_devices; i++)
+		if (nst_vfu_is_connected(vfu_of(s, i)))
+			fds[count++] =
+				(struct pollfd){ .fd = server_poll_fd(s, i), .events = POLLIN };
+	return count;
+}
+
+void server_see_end(struct server *s)
+{
+	struct pollfd fds[RUN_MAX_UNITS + RUN_MAX_DEVICES];
+	nfds_t count;
+
+	do {
+		for (unsigned int i = 0; i < server_poll_count(s); i++)
+			(void)server_process(s, i);
+		count = connections(s, fds);
+	} while (count && poll(fds, count, END_TIMEOUT_MS) > 0);
+	if (count)
+		complain("%u connections of QEMU outlive it", (unsigned int)count);
 }

@@ -75,4 +75,10 @@ unsigned int server_poll_count(const struct server *server);
 int server_poll_fd(const struct server *server, unsigned int i);
 int server_process(struct server *server, unsigned int i);
 
+/*
+ * QEMU has ended: serve its connections until they have, too. The kernel closes them a little
+ * after the process is gone where an io_uring holds them.
+ */
+void server_see_end(struct server *server);
+
 #endif
