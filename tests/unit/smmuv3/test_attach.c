@@ -18,10 +18,10 @@ static void every_pair_of_attachments(void **state)
 			unsigned int attaches;
 
 			go(rig, d, from);
-			attaches = rig_calls(rig, VFIO_DEVICE_ATTACH_IOMMUFD_PT);
+			attaches = rig_calls(&rig->host, VFIO_DEVICE_ATTACH_IOMMUFD_PT);
 			go(rig, d, to);
 			if (from == to)
-				assert_int_equal(rig_calls(rig, VFIO_DEVICE_ATTACH_IOMMUFD_PT),
+				assert_int_equal(rig_calls(&rig->host, VFIO_DEVICE_ATTACH_IOMMUFD_PT),
 						 attaches);
 		}
 	}
@@ -169,7 +169,7 @@ static void qemu_4_a_refused_entry_is_an_event(void **state)
 
 	guest_enable(rig);
 	go(rig, d, PLACE_A);
-	rig_fail_from_now_on(rig, IOMMU_HWPT_ALLOC, EIO);
+	rig_fail_from_now_on(&rig->host, IOMMU_HWPT_ALLOC, EIO);
 	set_place(rig, d, PLACE_B);
 	cmdq_run(rig, CMD_CFGI_STE(d->rid), 1);
 	assert_int_equal(place_of(d), NOWHERE);
@@ -177,7 +177,7 @@ static void qemu_4_a_refused_entry_is_an_event(void **state)
 	assert_int_equal(event[0], 4 | (uint64_t)d->rid << 32); /* C_BAD_STE */
 	cmdq_run(rig, CMD_CFGI_STE(d->rid), 1);			/* not told twice */
 	assert_int_equal(event_type(rig), 0);
-	rig_fail_stop(rig);
+	rig_fail_stop(&rig->host);
 	cmdq_run(rig, CMD_CFGI_STE(d->rid), 1);
 	assert_int_equal(place_of(d), PLACE_B);
 }
@@ -221,7 +221,7 @@ static void the_host_sees_no_bit_without_meaning(void **state)
 	const uint64_t attributes = 1ULL << 2 | 1ULL << 4 | 3ULL << 6; /* S1CIR, S1COR, S1CSH */
 
 	guest_enable(rig);
-	rig->hook = keep_ste;
+	rig->host.hook = keep_ste;
 	rig->hook_data = words;
 	set_place(rig, d, PLACE_A);
 	/* S1Fmt and S1DSS without substreams, EATS without ATS, reserved and software's bits,
@@ -269,13 +269,13 @@ static void objects_come_with_the_first_and_go_with_the_last(void **state)
 	struct rig_device *d;
 	int objects = 1; /* the IOAS */
 
-	assert_int_equal(rig->host.live_objects, objects);
+	assert_int_equal(rig_host_objects(&rig->host), objects);
 	for (int i = 0; i < 3; i++) {
 		d = rig_add_device(rig);
 		/* parent, vIOMMU, vEVENTQ; a vDEVICE each */
-		assert_int_equal(rig->host.live_objects, objects + 3 + i + 1);
+		assert_int_equal(rig_host_objects(&rig->host), objects + 3 + i + 1);
 	}
-	assert_int_equal(rig_calls(rig, IOMMU_VIOMMU_ALLOC), 1);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_VIOMMU_ALLOC), 1);
 	guest_enable(rig);
 	for (int i = 0; i < 3; i++) {
 		d = &rig->devices[i];
@@ -286,7 +286,7 @@ static void objects_come_with_the_first_and_go_with_the_last(void **state)
 		nst_viommu_detach(rig->viommu, rig->devices[i].rid);
 		assert_int_equal(place_of(&rig->devices[i]), PLACE_SAME);
 	}
-	assert_int_equal(rig->host.live_objects, 2); /* IOAS, parent */
+	assert_int_equal(rig_host_objects(&rig->host), 2); /* IOAS, parent */
 	/* and again, translating at once */
 	d = &rig->devices[0];
 	ok(nst_viommu_attach(rig->viommu, d->rid, d->dev));
@@ -642,12 +642,12 @@ static void a_unit_on_two_host_iommus(void **state)
 	struct seen seen = { .first = rig_unit(rig)->vsmmus->viommu_id };
 	uint32_t parent = d->dev->parent->hwpt_id;
 
-	rig->hook = refuse_parent;
+	rig->host.hook = refuse_parent;
 	rig->hook_data = &parent;
 	ok(rig_open(rig, other));
-	rig->hook = NULL;
+	rig->host.hook = NULL;
 	ok(nst_viommu_attach(rig->viommu, other->rid, other->dev));
-	assert_int_equal(rig_calls(rig, IOMMU_VIOMMU_ALLOC), 2);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_VIOMMU_ALLOC), 2);
 	guest_enable(rig);
 	set_place(rig, d, PLACE_SAME);
 	set_place(rig, other, PLACE_SAME);
@@ -658,7 +658,7 @@ static void a_unit_on_two_host_iommus(void **state)
 	cmdq_run(rig, CMD_CFGI_ALL, 31);
 	assert_int_equal(place_of(d), PLACE_A);
 	assert_int_equal(place_of(other), PLACE_B);
-	rig->hook = see_both;
+	rig->host.hook = see_both;
 	rig->hook_data = &seen;
 	cmdq_run(rig, CMD_TLBI_NH_ALL, 0);
 	assert_int_equal(seen.calls, 1);
@@ -666,7 +666,7 @@ static void a_unit_on_two_host_iommus(void **state)
 	cmdq_run(rig, CMD_CFGI_CD_ALL(other->rid), 0);
 	assert_int_equal(seen.calls, 1);
 	assert_int_equal(seen.calls_of_other, 2);
-	rig->hook = NULL;
+	rig->host.hook = NULL;
 	nst_viommu_detach(rig->viommu, d->rid);
 	assert_int_equal(place_of(other), PLACE_B);
 	cmdq_run(rig, CMD_TLBI_NH_ALL, 0);
@@ -679,7 +679,7 @@ static void a_host_without_events_still_translates(void **state)
 	struct rig *rig = *state;
 	struct rig_device *d;
 
-	rig_fail_from_now_on(rig, IOMMU_VEVENTQ_ALLOC, ENOTTY);
+	rig_fail_from_now_on(&rig->host, IOMMU_VEVENTQ_ALLOC, ENOTTY);
 	d = rig_add_device(rig);
 	assert_int_equal(rig->logged[NST_LOG_WARN], 1);
 	guest_enable(rig);
@@ -687,7 +687,7 @@ static void a_host_without_events_still_translates(void **state)
 	assert_int_equal(place_of(d), PLACE_A);
 	assert_int_not_equal(dma_read(d, 0x123456000, &(uint64_t){ 0 }), 0);
 	assert_int_equal(event_type(rig), 0);
-	rig_fail_stop(rig);
+	rig_fail_stop(&rig->host);
 }
 
 static void a_host_that_cannot_nest_is_named(void **state)
@@ -697,7 +697,7 @@ static void a_host_that_cannot_nest_is_named(void **state)
 	unsigned int errors = rig->logged[NST_LOG_ERROR];
 
 	ok(rig_open(rig, d));
-	rig_fail(rig, IOMMU_VIOMMU_ALLOC, 1, EOPNOTSUPP);
+	rig_fail(&rig->host, IOMMU_VIOMMU_ALLOC, 1, EOPNOTSUPP);
 	err(EOPNOTSUPP, nst_viommu_attach(rig->viommu, d->rid, d->dev));
 	assert_int_equal(rig->logged[NST_LOG_ERROR], errors + 1);
 	assert_int_equal(place_of(d), PLACE_SAME);

@@ -103,7 +103,7 @@ static void commands_go_in_one_call_before_the_sync(void **state)
 
 	guest_enable(rig);
 	go(rig, &rig->devices[0], PLACE_A);
-	rig->hook = see_commands;
+	rig->host.hook = see_commands;
 	rig->hook_data = &seen;
 	for (int i = 0; i < 100; i++)
 		cmdq_put(rig, CMD_TLBI_NH_VA(i), (uint64_t)i << 12);
@@ -160,7 +160,7 @@ static void commands_of_unknown_streams_stay_here(void **state)
 	struct seen seen = { 0 };
 
 	guest_enable(rig);
-	rig->hook = see_commands;
+	rig->host.hook = see_commands;
 	rig->hook_data = &seen;
 	cmdq_run(rig, CMD_CFGI_CD(0x77, 0), 1);
 	cmdq_run(rig, CMD_CFGI_CD_ALL(0xffffffff), 1);
@@ -278,7 +278,7 @@ static void the_refused_command_is_found(void **state)
 		guest_enable(rig);
 		go(rig, d, PLACE_A);
 		guest_map(rig, rig->root_a, PROBE_IOVA, PROBE_IOVA + 2 * PAGE_SIZE_4K);
-		rig->hook = refuse;
+		rig->host.hook = refuse;
 		rig->hook_data = &bad;
 		at = (rig->prod + places[i]) & 0x1ff;
 		for (unsigned int n = 0; n < 100; n++) {
@@ -311,7 +311,7 @@ static void the_first_refused_command_comes_first(void **state)
 	uint32_t first, second;
 
 	guest_enable(rig);
-	rig->hook = refuse;
+	rig->host.hook = refuse;
 	rig->hook_data = &bad;
 	cmdq_put(rig, CMD_TLBI_NH_ALL, 0);
 	first = rig->prod;
@@ -339,7 +339,7 @@ static void a_batch_that_fails_is_given_one_by_one(void **state)
 	guest_enable(rig);
 	go(rig, d, PLACE_A);
 	guest_map(rig, rig->root_a, PROBE_IOVA, PROBE_IOVA + 2 * PAGE_SIZE_4K);
-	rig_fail(rig, IOMMU_HWPT_INVALIDATE, 1, ENOMEM);
+	rig_fail(&rig->host, IOMMU_HWPT_INVALIDATE, 1, ENOMEM);
 	cmdq_put(rig, CMD_TLBI_NH_VA(99), PROBE_IOVA);
 	cmdq_run(rig, CMD_TLBI_NH_VA(10 + PLACE_A), PROBE_IOVA);
 	assert_int_equal(place_of(d), PLACE_B);
@@ -356,7 +356,7 @@ static void a_refused_atc_inv_fails_the_sync(void **state)
 	guest_enable(rig);
 	go(rig, d, PLACE_A);
 	cmdq_run(rig, CMD_ATC_INV(d->rid), 52);
-	rig->hook = refuse;
+	rig->host.hook = refuse;
 	rig->hook_data = &bad;
 	cmdq_put(rig, CMD_ATC_INV(d->rid), 52);
 	cmdq_put(rig, CMD_TLBI_NH_ALL, 0);
@@ -370,7 +370,7 @@ static void a_refused_atc_inv_fails_the_sync(void **state)
 	assert_int_equal(cmdq_error(rig), 0);
 	assert_int_equal(cmdq_cons(rig), rig->prod);
 	assert_int_equal(mem32(rig, GPA_SYNC), 1);
-	rig->hook = NULL;
+	rig->host.hook = NULL;
 	cmdq_run(rig, CMD_ATC_INV(d->rid), 52);
 	rig_destroy(rig);
 }

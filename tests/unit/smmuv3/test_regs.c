@@ -325,7 +325,7 @@ static void a_host_narrows_what_is_offered(void **state)
 		struct rig_device *d = rig_plug(rig, false);
 
 		host.idr[cases[i].reg] = (host.idr[cases[i].reg] & ~cases[i].clear) | cases[i].set;
-		rig->hook = other_idr;
+		rig->host.hook = other_idr;
 		rig->hook_data = &host;
 		ok(rig_open(rig, d));
 		assert_int_equal(rig_unit(rig)->idr.idr[cases[i].reg] & cases[i].mask,
@@ -346,7 +346,7 @@ static void what_the_guest_has_seen_stays(void **state)
 	uint32_t seen = reg32(rig, REG_IDR3);
 
 	host.idr[3] &= ~(1u << 10); /* no RIL */
-	rig->hook = other_idr;
+	rig->host.hook = other_idr;
 	rig->hook_data = &host;
 	ok(rig_open(rig, d));
 	err(EOPNOTSUPP, nst_viommu_attach(rig->viommu, d->rid, d->dev));
@@ -372,7 +372,7 @@ static void hosts_that_do_not_fit_are_refused(void **state)
 		struct rig_device *d = rig_plug(rig, false);
 
 		host.idr[cases[i].reg] = (host.idr[cases[i].reg] & ~cases[i].clear) | cases[i].set;
-		rig->hook = other_idr;
+		rig->host.hook = other_idr;
 		rig->hook_data = &host;
 		ok(rig_open(rig, d));
 		err(EOPNOTSUPP, nst_viommu_attach(rig->viommu, d->rid, d->dev));

@@ -434,10 +434,10 @@ static void a_refused_atc_inv_is_remembered(void **state)
 
 		set_place(g.rig, &g.rig->devices[0], PLACE_A);
 		full_sync(&g);
-		g.rig->hook = refuse_ats;
+		g.rig->host.hook = refuse_ats;
 		cmdq_put(g.rig, CMD_ATC_INV(g.rig->devices[0].rid), 0);
 		cmdq_kick(g.rig);
-		g.rig->hook = NULL;
+		g.rig->host.hook = NULL;
 		assert_true(rig_unit(g.rig)->atc_failed);
 		move(&g, later);
 		cmdq_put(g.rig, CMD_SYNC, 0);
@@ -840,12 +840,12 @@ static bool restore_with_a_failure(struct rig *to, struct stream s, bool of_call
 	int ret;
 
 	if (of_calls)
-		rig_fail(to, 0, nth, EIO);
+		rig_fail(&to->host, 0, nth, EIO);
 	else
 		alloc_fail_nth(nth);
 	ret = nst_viommu_restore(to->viommu, s.bytes, s.size);
 	fired = of_calls ? !to->host.fail_nth : !alloc_fail_left();
-	rig_fail_stop(to);
+	rig_fail_stop(&to->host);
 	alloc_fail_nth(0);
 	if (ret) {
 		assert_int_equal(ret, of_calls ? -EIO : -ENOMEM);
@@ -902,9 +902,9 @@ static void a_failed_restore_leaves_what_is_offered(void **state)
 	rig_add_device(big);
 	copy_guest(big, small);
 	before = save(big);
-	rig_fail_from_now_on(big, IOMMU_HWPT_ALLOC, EIO);
+	rig_fail_from_now_on(&big->host, IOMMU_HWPT_ALLOC, EIO);
 	err(EIO, nst_viommu_restore(big->viommu, s.bytes, s.size));
-	rig_fail_stop(big);
+	rig_fail_stop(&big->host);
 	after = save(big);
 	assert_int_equal(before.size, after.size);
 	assert_memory_equal(before.bytes, after.bytes, before.size);
@@ -940,17 +940,17 @@ static void a_refusal_that_the_guest_knows_is_no_failure(void **state)
 	struct guest moved = { .rig = to };
 	struct stream s;
 
-	rig_fail_from_now_on(g.rig, IOMMU_HWPT_ALLOC, EIO);
+	rig_fail_from_now_on(&g.rig->host, IOMMU_HWPT_ALLOC, EIO);
 	set_place(g.rig, &g.rig->devices[0], PLACE_A);
 	full_sync(&g);
 	assert_int_equal(event_type(g.rig), 4);
 	s = save(g.rig);
 	copy_guest(to, g.rig);
 	attach_as_in(to, rig_unit(g.rig)->devices);
-	rig_fail_from_now_on(to, IOMMU_HWPT_ALLOC, EIO);
+	rig_fail_from_now_on(&to->host, IOMMU_HWPT_ALLOC, EIO);
 	ok(nst_viommu_restore(to->viommu, s.bytes, s.size));
 	assert_int_equal(place_of(&to->devices[0]), NOWHERE);
-	rig_fail_stop(to);
+	rig_fail_stop(&to->host);
 	full_sync(&moved);
 	assert_int_equal(place_of(&to->devices[0]), PLACE_A);
 	assert_int_equal(event_type(to), 0);

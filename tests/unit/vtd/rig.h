@@ -10,7 +10,7 @@
 #ifndef TESTS_UNIT_VTD_RIG_H
 #define TESTS_UNIT_VTD_RIG_H
 
-#include "test.h"
+#include "unit/rig_host.h"
 
 #include "endpoint/endpoint.h"
 #include "passthrough/device.h"
@@ -23,43 +23,6 @@
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
 #include <stdbool.h>
-
-#define ok(call) assert_int_equal((call), 0)
-#define err(code, call) assert_int_equal((call), -(code))
-
-/* --- the host in between --------------------------------------------------------------------- */
-
-enum { RIG_MAX_REQUESTS = 32, RIG_MAX_IDS = 1 << 18 };
-
-struct rig;
-
-/*
- * Sees every ioctl before the software host does: 0 lets it pass, a negative errno is
- * returned instead, 1 answers "done" without doing it.
- */
-typedef int rig_hook(struct rig *rig, unsigned long request, void *arg);
-
-struct rig_host {
-	struct nst_host base;
-	struct nst_host *inner;
-	struct rig *rig;
-	struct mutex lock;
-	struct {
-		unsigned long request;
-		unsigned int count;
-	} calls[RIG_MAX_REQUESTS];
-	unsigned int total;		/* ioctls and opens */
-	/* the fail_nth-th call from now on fails with fail_errno; of fail_request if not 0 */
-	unsigned int fail_nth;
-	unsigned long fail_request, failed_request;
-	int fail_errno;
-	bool fail_all;			/* and all later ones of that request too */
-	int open_fds;
-	unsigned int failed_destroys;
-	int live_objects;			/* made and not destroyed, by IOMMU_DESTROY */
-	int live_reporting;			/* the same of vIOMMUs and what is in them */
-	bool is_reporting[RIG_MAX_IDS];		/* by id */
-};
 
 /* --- the guest's memory map ------------------------------------------------------------------ */
 
@@ -99,8 +62,6 @@ struct rig {
 	struct rig_device devices[RIG_MAX_DEVICES];
 	unsigned int num_devices;
 
-	rig_hook *hook;
-	ssize_t (*read_hook)(struct rig *rig, void *buf, size_t count); /* in place of reading */
 	void *hook_data;
 
 	struct {
@@ -137,10 +98,6 @@ static inline struct vtd_unit *rig_unit(struct rig *rig)
 	return to_vtd_unit(rig->viommu);
 }
 
-unsigned int rig_calls(struct rig *rig, unsigned long request);
-void rig_fail(struct rig *rig, unsigned long request, unsigned int nth, int errnum);
-void rig_fail_from_now_on(struct rig *rig, unsigned long request, int errnum);
-void rig_fail_stop(struct rig *rig);
 struct nst_viommu_stats rig_stats(struct rig *rig);
 struct nst_soft_stats rig_soft_stats(struct rig *rig);
 

@@ -110,10 +110,10 @@ static void equal_keys_share_one_hwpt(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(place_of(&rig->devices[i]), PLACE_A);
 	/* one invalidation for all: QEMU makes one call per device */
-	calls = rig_calls(rig, IOMMU_HWPT_INVALIDATE);
+	calls = rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE);
 	guest_map(rig, rig->root_a, PROBE_IOVA, PROBE_IOVA + 2 * PAGE_SIZE_4K);
 	iq_run(rig, DESC_PIOTLB(3, 10 + PLACE_A, 0), PROBE_IOVA);
-	assert_int_equal(rig_calls(rig, IOMMU_HWPT_INVALIDATE), calls + 1);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE), calls + 1);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(place_of(&rig->devices[i]), PLACE_B);
 	/* it lives as long as one uses it, in whatever order they leave */
@@ -183,12 +183,12 @@ static void a_host_that_does_not_share_gets_one_each(void **state)
 	rig_add_device(rig);
 	guest_enable(rig);
 	taken = rig->devices[0].dev->parent->hwpt_id;
-	rig->hook = one_device_per_hwpt;
+	rig->host.hook = one_device_per_hwpt;
 	rig->hook_data = &taken;
 	for (int i = 0; i < 2; i++)
 		set_place(rig, &rig->devices[i], PLACE_A);
 	iq_run(rig, PC_GLOBAL, 0);
-	rig->hook = NULL;
+	rig->host.hook = NULL;
 	assert_int_equal(nested_alive(rig), 2);
 	assert_int_equal(rig_stats(rig).failed_attaches, 0);
 	for (int i = 0; i < 2; i++)

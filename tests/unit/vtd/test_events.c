@@ -429,10 +429,10 @@ static void what_the_guest_does_not_want_to_know_is_not_recorded(void **state)
 	assert_int_equal(faults_pending(rig), 0);
 	assert_int_equal(place_of(&rig->devices[0]), NOWHERE);
 	/* also when it is the host that refuses */
-	rig_fail_from_now_on(rig, VFIO_DEVICE_ATTACH_IOMMUFD_PT, ENOMEM);
+	rig_fail_from_now_on(&rig->host, VFIO_DEVICE_ATTACH_IOMMUFD_PT, ENOMEM);
 	guest_set_stage1(rig, rid, rig->root_a, 5);
 	guest_sync(rig);
-	rig_fail_stop(rig);
+	rig_fail_stop(&rig->host);
 	assert_int_equal(faults_pending(rig), 0);
 	assert_int_equal(rig_stats(rig).failed_attaches, 2);
 }

@@ -172,7 +172,7 @@ static unsigned int sweep_calls(int errnum)
 	do {
 		struct rig *rig = rig_with_endpoints();
 
-		rig_fail(rig, 0, ++nth, errnum);
+		rig_fail(&rig->host, 0, ++nth, errnum);
 		fired = live(rig, call_failed);
 		rig_destroy(rig);	/* and the failure may be here */
 	} while (fired && nth < 1000);
@@ -234,7 +234,7 @@ static void one_kind_of_call_never_works(void **state)
 
 		bring_devices(rig, attached);
 		guest_enable(rig);
-		rig_fail_from_now_on(rig, kinds[k], EIO);
+		rig_fail_from_now_on(&rig->host, kinds[k], EIO);
 		for (int step = 0; step < STEPS; step++) {
 			write_plan(rig, step);
 			iq_put(rig, DESC_IOTLB(1, 0), 0);
@@ -243,7 +243,7 @@ static void one_kind_of_call_never_works(void **state)
 		}
 		nst_viommu_reset(rig->viommu);
 		check_books(rig);
-		rig_fail_stop(rig);
+		rig_fail_stop(&rig->host);
 		nst_viommu_reset(rig->viommu);
 		for (int i = 0; i < DEVICES; i++)
 			assert_int_equal(place_of(&rig->devices[i]), PLACE_SAME);

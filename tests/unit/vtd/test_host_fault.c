@@ -2,7 +2,7 @@
 /*
  * Unrecoverable faults of passed-through devices: a device's DMA on the software host is refused,
  * and the guest finds it in its fault records. What the host would not say, the test says in its
- * place (rig.read_hook).
+ * place (rig_host.read_hook).
  */
 #include "rig.h"
 
@@ -432,7 +432,7 @@ static void a_host_that_does_not_report(void **state)
 	assert_int_equal(rig->logged[NST_LOG_WARN], 1);
 	d = &rig->devices[0];
 	assert_int_equal(rig->host.live_reporting, 0);
-	assert_int_equal(rig_calls(rig, IOMMU_VDEVICE_ALLOC), 0);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_VDEVICE_ALLOC), 0);
 	boot(rig);
 	assert_int_equal(place_of(d), PLACE_A);
 	refused(d, NST_NO_PASID, IOVA, true);
@@ -450,12 +450,12 @@ static void hosts_that_say_no(void **state)
 	struct rig_device *d = rig_plug(rig, false);
 
 	ok(rig_open(rig, d));
-	rig_fail(rig, IOMMU_VIOMMU_ALLOC, 1, ENOTTY);
+	rig_fail(&rig->host, IOMMU_VIOMMU_ALLOC, 1, ENOTTY);
 	ok(nst_viommu_attach(rig->viommu, d->rid, d->dev));
 	assert_int_equal(rig->logged[NST_LOG_WARN], 1);
 	nst_viommu_detach(rig->viommu, d->rid);
 	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
-		rig_fail(rig, requests[i], 1, ENOMEM);
+		rig_fail(&rig->host, requests[i], 1, ENOMEM);
 		err(ENOMEM, nst_viommu_attach(rig->viommu, d->rid, d->dev));
 		assert_int_equal(rig->host.live_reporting, 0);
 	}
@@ -519,7 +519,7 @@ static void all_kinds_of_requests(void **state)
 	const uint64_t base = 1ULL << 63 | 0x71ULL << 32 | rid, pasid = 5ULL << 40 | 1ULL << 31;
 
 	boot(rig);
-	rig->read_hook = say;
+	rig->host.read_hook = say;
 	rig->hook_data = &said;
 	for (uint32_t flags = 0; flags < 16; flags++) {
 		uint64_t hi = base | (flags & 1 ? 0 : 1ULL << 62);
@@ -531,7 +531,7 @@ static void all_kinds_of_requests(void **state)
 		nst_viommu_process(rig->viommu);
 		assert_true(reg64(rig, REG_FRCD + 16 * (flags % 8) + 8) == hi);
 	}
-	rig->read_hook = NULL;
+	rig->host.read_hook = NULL;
 }
 
 static void nonsense_of_the_host(void **state)
@@ -541,7 +541,7 @@ static void nonsense_of_the_host(void **state)
 	nst_rid rid = rig->devices[0].rid;
 
 	boot(rig);
-	rig->read_hook = say;
+	rig->host.read_hook = say;
 	rig->hook_data = &said;
 	put_event(&said, 0, 0x7777, 1, 0x71);	/* nobody */
 	nst_viommu_process(rig->viommu);
@@ -567,7 +567,7 @@ static void nonsense_of_the_host(void **state)
 	nst_viommu_process(rig->viommu);
 	assert_int_equal(faults_pending(rig), 2);
 	assert_true(rig_stats(rig).lost_host_faults == INT_MAX);
-	rig->read_hook = NULL;
+	rig->host.read_hook = NULL;
 }
 
 /* --- all at once ----------------------------------------------------------------------------- */
@@ -676,7 +676,7 @@ static void the_nth_host_call_fails(void **state)
 
 		for (int i = 0; i < 2; i++)
 			rig_plug(rig, true);
-		rig_fail(rig, 0, ++nth, ENOMEM);
+		rig_fail(&rig->host, 0, ++nth, ENOMEM);
 		live(rig);
 		fired = rig->host.fail_nth == 0;
 		rig_destroy(rig);

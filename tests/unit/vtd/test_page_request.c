@@ -699,7 +699,7 @@ static void the_nth_host_call_fails(void **state)
 		struct rig *rig = rig_create();
 
 		rig_plug_endpoint(rig, make_asker());
-		rig_fail(rig, 0, ++nth, ENOMEM);
+		rig_fail(&rig->host, 0, ++nth, ENOMEM);
 		live(rig);
 		fired = rig->host.fail_nth == 0;
 		rig_destroy(rig);

@@ -473,10 +473,10 @@ static void equal_keys_share_one_hwpt_across_pasids(void **state)
 	assert_int_equal(nested_alive(rig), 1);
 	assert_int_equal(place_of(f), PLACE_A);
 	assert_int_equal(pasid_place(e, 39), PLACE_A);
-	calls = rig_calls(rig, IOMMU_HWPT_INVALIDATE);
+	calls = rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE);
 	guest_map(rig, rig->root_a, PROBE_IOVA, PROBE_IOVA + 2 * PAGE_SIZE_4K);
 	iq_run(rig, DESC_PIOTLB(3, 10 + PLACE_A, 17), PROBE_IOVA);
-	assert_int_equal(rig_calls(rig, IOMMU_HWPT_INVALIDATE), calls + 1);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE), calls + 1);
 	assert_int_equal(pasid_place(d, 17), PLACE_B);
 	assert_int_equal(pasid_place(e, 17), PLACE_B);
 }
@@ -504,10 +504,10 @@ static void a_host_that_does_not_share_gets_one_each(void **state)
 	enable(rig);
 	set_entry(rig, d, 1, PLACE_A);
 	set_entry(rig, d, 2, PLACE_A);
-	rig->hook = one_attachment_per_hwpt;
+	rig->host.hook = one_attachment_per_hwpt;
 	rig->hook_data = &taken;
 	iq_run(rig, PC_GLOBAL, 0);
-	rig->hook = NULL;
+	rig->host.hook = NULL;
 	assert_int_equal(nested_alive(rig), 2);
 	guest_map(rig, rig->root_a, PROBE_IOVA, PROBE_IOVA + 2 * PAGE_SIZE_4K);
 	iq_put(rig, DESC_PIOTLB(2, 10 + PLACE_A, 1), 0);
@@ -523,14 +523,14 @@ static void a_refused_attachment_is_told_and_tried_again(void **state)
 
 	enable(rig);
 	set_entry(rig, d, 44, PLACE_A);
-	rig_fail_from_now_on(rig, VFIO_DEVICE_ATTACH_IOMMUFD_PT, EIO);
+	rig_fail_from_now_on(&rig->host, VFIO_DEVICE_ATTACH_IOMMUFD_PT, EIO);
 	iq_run(rig, PC_GLOBAL, 0);
 	iq_run(rig, DESC_PASID_CACHE(1, 0, 44), 0);
 	assert_int_equal(faults_pending(rig), 1);
 	assert_int_equal(fault_reason(rig, 0), 0x58);
 	assert_int_equal(fault_hi(rig) >> 40 & 0xfffff, 44);
 	assert_int_equal(pasid_place(d, 44), NOWHERE);
-	rig_fail_stop(rig);
+	rig_fail_stop(&rig->host);
 	iq_run(rig, PC_GLOBAL, 0);
 	assert_int_equal(pasid_place(d, 44), PLACE_A);
 }
@@ -781,10 +781,10 @@ static unsigned int sweep_calls(int errnum)
 	do {
 		struct rig *rig = rig_of_two();
 
-		rig_fail(rig, 0, ++nth, errnum);
+		rig_fail(&rig->host, 0, ++nth, errnum);
 		live(rig);
 		fired = rig->host.fail_nth == 0;
-		rig_fail_stop(rig);
+		rig_fail_stop(&rig->host);
 		check_end(rig);
 		rig_destroy(rig);
 	} while (fired && nth < 1000);

@@ -144,11 +144,11 @@ static void a_failed_map_leaves_nothing(void **state)
 	void *p = anonymous(MIB);
 	uint64_t word;
 
-	rig_fail(rig, IOMMU_IOAS_MAP_FILE, 1, ENOMEM);
+	rig_fail(&rig->host, IOMMU_IOAS_MAP_FILE, 1, ENOMEM);
 	err(ENOMEM, nst_vm_map_file(rig->vm, gpa(64 * MIB), MIB, fd, 0, true));
-	rig_fail(rig, IOMMU_IOAS_MAP, 1, ENOMEM);
+	rig_fail(&rig->host, IOMMU_IOAS_MAP, 1, ENOMEM);
 	err(ENOMEM, nst_vm_map(rig->vm, gpa(64 * MIB), MIB, p, true));
-	rig_fail_stop(rig);
+	rig_fail_stop(&rig->host);
 	for (unsigned int nth = 1;; nth++) {
 		int ret;
 
@@ -178,7 +178,7 @@ static void a_failed_unmap_is_said_and_can_be_repeated(void **state)
 	alloc_fail_nth(1);
 	err(ENOMEM, nst_vm_unmap(rig->vm, gpa(64 * MIB), MIB));
 	alloc_fail_nth(0);
-	rig_fail(rig, IOMMU_IOAS_UNMAP, 1, EBUSY);
+	rig_fail(&rig->host, IOMMU_IOAS_UNMAP, 1, EBUSY);
 	err(EBUSY, nst_vm_unmap(rig->vm, gpa(64 * MIB), MIB));
 	ok(nst_vm_unmap(rig->vm, gpa(64 * MIB), MIB));
 	assert_false(readable(rig, 64 * MIB));
@@ -186,7 +186,7 @@ static void a_failed_unmap_is_said_and_can_be_repeated(void **state)
 	ok(nst_vm_map(rig->vm, gpa(64 * MIB), MIB, p, true));
 	/* all at once: the one that fails stays, the others go */
 	ok(nst_vm_map(rig->vm, gpa(128 * MIB), MIB, p, true));
-	rig_fail(rig, IOMMU_IOAS_UNMAP, 1, EBUSY);
+	rig_fail(&rig->host, IOMMU_IOAS_UNMAP, 1, EBUSY);
 	nst_vm_unmap_all(rig->vm);
 	assert_false(readable(rig, 64 * MIB));
 	nst_vm_unmap_all(rig->vm);
@@ -215,7 +215,7 @@ static void creating_a_vm_with_failures(void **state)
 	} while (ret && nth++ < 20);
 	nst_vm_destroy(vm);
 	for (nth = 1; nth <= 2; nth++) {
-		rig_fail(rig, 0, nth, EACCES);
+		rig_fail(&rig->host, 0, nth, EACCES);
 		err(EACCES, nst_vm_create(&rig->host.base, NULL, &vm));
 		assert_int_equal(rig->host.open_fds, fds);
 	}
@@ -236,9 +236,9 @@ static void opening_fails_at_every_step(void **state)
 	int ret;
 
 	do {
-		rig_fail(rig, 0, nth, ENOTTY);
+		rig_fail(&rig->host, 0, nth, ENOTTY);
 		ret = rig_open(rig, d);
-		rig_fail_stop(rig);
+		rig_fail_stop(&rig->host);
 		if (!ret)
 			break;
 		assert_int_equal(ret, -ENOTTY);
@@ -326,19 +326,19 @@ static void devices_of_other_shapes(void **state)
 	struct rig *rig = *state;
 	struct rig_device *d = rig_plug(rig, false);
 
-	rig->hook = not_pci;
+	rig->host.hook = not_pci;
 	err(ENODEV, rig_open(rig, d));
-	rig->hook = tiny_config_space;
+	rig->host.hook = tiny_config_space;
 	err(EINVAL, rig_open(rig, d));
-	rig->hook = lacks_vga_and_errors;
+	rig->host.hook = lacks_vga_and_errors;
 	ok(rig_open(rig, d));
 	assert_int_equal(nst_device_region(d->dev, VFIO_PCI_VGA_REGION_INDEX).size, 0);
 	assert_int_equal(nst_device_irq_count(d->dev, VFIO_PCI_ERR_IRQ_INDEX), 0);
 	nst_device_close(d->dev);
-	rig->hook = many_regions;
+	rig->host.hook = many_regions;
 	ok(rig_open(rig, d));
 	err(EINVAL, nst_device_reset(d->dev));	/* it does not say that it can */
-	rig->hook = NULL;
+	rig->host.hook = NULL;
 	assert_int_equal(nst_device_region(d->dev, 9).size, 0);
 	assert_int_equal(nst_device_region(d->dev, UINT32_MAX).size, 0);
 	assert_int_equal(nst_device_irq_count(d->dev, 5), 0);
@@ -363,10 +363,10 @@ static void parents_are_shared_where_the_host_allows(void **state)
 	ok(rig_open(rig, b));
 	assert_ptr_equal(a->dev->parent, b->dev->parent);
 	assert_int_equal(rig->host.live_objects, 2);
-	rig->hook = another_iommu;
+	rig->host.hook = another_iommu;
 	rig->hook_data = &(uint32_t){ a->dev->parent->hwpt_id };
 	ok(rig_open(rig, c));
-	rig->hook = NULL;
+	rig->host.hook = NULL;
 	assert_ptr_not_equal(a->dev->parent, c->dev->parent);
 	assert_int_equal(rig->host.live_objects, 3);
 	/* nested HWPTs of different parents are never shared */
@@ -416,9 +416,9 @@ static void parents_take_pasids_where_the_host_has_them(void **state)
 	nst_device_close(pasid->dev);
 	plain->dev = pasid->dev = NULL;
 	/* one that was made without is nothing for a device that has them */
-	rig->hook = without_pasids;
+	rig->host.hook = without_pasids;
 	ok(rig_open(rig, old));
-	rig->hook = NULL;
+	rig->host.hook = NULL;
 	assert_false(old->dev->pasid_capable);
 	assert_int_equal(device_pasid_bits(old->dev), 0);
 	ok(rig_open(rig, pasid));

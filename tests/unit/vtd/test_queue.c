@@ -287,10 +287,10 @@ static void completion_comes_after_the_invalidations(void **state)
 	unsigned int early = 0;
 
 	on_stage1(rig);
-	rig->hook = count_early_completions;
+	rig->host.hook = count_early_completions;
 	rig->hook_data = &early;
 	for (unsigned int i = 0; i < 8; i++) {
-		unsigned int calls = rig_calls(rig, IOMMU_HWPT_INVALIDATE);
+		unsigned int calls = rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE);
 
 		reg32_set(rig, REG_ICS, 1);
 		iq_put(rig, DESC_PIOTLB(3, 7, 0), PROBE_IOVA | i);
@@ -298,7 +298,7 @@ static void completion_comes_after_the_invalidations(void **state)
 		iq_kick(rig);
 		assert_int_equal(mem32(rig, GPA_STATUS), rig->status);
 		assert_int_equal(reg32(rig, REG_ICS), 1);
-		assert_int_equal(rig_calls(rig, IOMMU_HWPT_INVALIDATE), calls + 1);
+		assert_int_equal(rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE), calls + 1);
 		assert_int_equal(early, 0);
 	}
 	rig->hook_data = NULL;
@@ -329,16 +329,16 @@ static void one_host_call_for_any_mix_of_one_domain(void **state)
 	unsigned int calls, attaches;
 
 	on_stage1(rig);
-	calls = rig_calls(rig, IOMMU_HWPT_INVALIDATE);
-	attaches = rig_calls(rig, VFIO_DEVICE_ATTACH_IOMMUFD_PT);
+	calls = rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE);
+	attaches = rig_calls(&rig->host, VFIO_DEVICE_ATTACH_IOMMUFD_PT);
 	for (unsigned int i = 0; i < 40; i++)
 		iq_put(rig, DESC_PIOTLB(3, 7, 0), (PROBE_IOVA + i * 4096) | i % 19 | (i & 1) << 6);
 	iq_put(rig, PC_GLOBAL, 0);	/* changes nothing, so costs nothing */
 	iq_put(rig, DESC_PIOTLB(2, 8, 0), 0);	/* another domain: nobody's */
 	iq_put(rig, DESC_PIOTLB(3, 7, 1), PROBE_IOVA);	/* another PASID: nobody's */
 	iq_sync(rig);
-	assert_int_equal(rig_calls(rig, IOMMU_HWPT_INVALIDATE), calls + 1);
-	assert_int_equal(rig_calls(rig, VFIO_DEVICE_ATTACH_IOMMUFD_PT), attaches);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE), calls + 1);
+	assert_int_equal(rig_calls(&rig->host, VFIO_DEVICE_ATTACH_IOMMUFD_PT), attaches);
 	assert_int_equal(rig_stats(rig).host_invalidate_calls, calls + 1);
 	assert_int_equal(rig_soft_stats(rig).invalidate_entries, 40);
 	/* one that covers everything swallows the others, before and after it */
@@ -346,14 +346,14 @@ static void one_host_call_for_any_mix_of_one_domain(void **state)
 	iq_put(rig, DESC_PIOTLB(2, 7, 0), 0);
 	iq_put(rig, DESC_PIOTLB(3, 7, 0), PROBE_IOVA);
 	iq_sync(rig);
-	assert_int_equal(rig_calls(rig, IOMMU_HWPT_INVALIDATE), calls + 2);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE), calls + 2);
 	assert_int_equal(rig_soft_stats(rig).invalidate_entries, 41);
 	/* two waits are two calls */
 	iq_put(rig, DESC_PIOTLB(3, 7, 0), PROBE_IOVA);
 	iq_put(rig, 5, 0);
 	iq_put(rig, DESC_PIOTLB(3, 7, 0), PROBE_IOVA);
 	iq_sync(rig);
-	assert_int_equal(rig_calls(rig, IOMMU_HWPT_INVALIDATE), calls + 4);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE), calls + 4);
 }
 
 /* Hook: keep what the host is asked to invalidate. */
@@ -384,7 +384,7 @@ static void what_the_host_is_asked(void **state)
 	struct seen seen = { 0 };
 
 	on_stage1(rig);
-	rig->hook = see_invalidations;
+	rig->host.hook = see_invalidations;
 	rig->hook_data = &seen;
 	iq_run(rig, DESC_PIOTLB(3, 7, 0), 0x12345000 | 3 | 1 << 6);
 	assert_true(seen.last.addr == 0x12340000 && seen.last.npages == 8);
@@ -409,7 +409,7 @@ static void a_batch_may_overflow(void **state)
 	struct seen seen = { 0 };
 	uint64_t n = 2 * ATTACH_BATCH_MAX + 5, size = 32 * (n + 2);
 
-	rig->hook = see_invalidations;
+	rig->host.hook = see_invalidations;
 	rig->hook_data = &seen;
 	/* in a queue of 64 KiB, its last descriptors after the wrap */
 	gcmd(rig, 0, GCMD_QIE);
@@ -446,16 +446,16 @@ static void several_domains_one_call_each(void **state)
 	guest_set_stage1(rig, rig->devices[1].rid, rig->root_b, 7 + ATTACH_DOMAIN_BUCKETS);
 	guest_set_stage1(rig, rig->devices[2].rid, rig->root_c, 9);
 	iq_run(rig, PC_GLOBAL, 0);
-	calls = rig_calls(rig, IOMMU_HWPT_INVALIDATE);
+	calls = rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE);
 	for (unsigned int i = 0; i < 20; i++)
 		iq_put(rig, DESC_PIOTLB(3, i & 1 ? 7 : 7 + ATTACH_DOMAIN_BUCKETS, 0), PROBE_IOVA);
 	iq_sync(rig);
-	assert_int_equal(rig_calls(rig, IOMMU_HWPT_INVALIDATE), calls + 2);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE), calls + 2);
 	iq_run(rig, DESC_IOTLB(1, 0), 0);
-	assert_int_equal(rig_calls(rig, IOMMU_HWPT_INVALIDATE), calls + 5);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE), calls + 5);
 	/* of two in one hash bucket only the one that is named */
 	iq_run(rig, DESC_PIOTLB(3, 7, 0), PROBE_IOVA);
-	assert_int_equal(rig_calls(rig, IOMMU_HWPT_INVALIDATE), calls + 6);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_HWPT_INVALIDATE), calls + 6);
 }
 
 static void harmless_descriptors(void **state)

@@ -24,14 +24,14 @@ static void a_refused_attachment_blocks_tells_and_is_retried(void **state)
 		go(rig, d, PLACE_B);
 		faults_clear(rig);
 		set_place(rig, d, PLACE_A);
-		rig_fail_from_now_on(rig, requests[i], ENOMEM);
+		rig_fail_from_now_on(&rig->host, requests[i], ENOMEM);
 		for (int n = 0; n < 3; n++)
 			iq_run(rig, PC_GLOBAL, 0);
 		assert_int_equal(place_of(d), NOWHERE);
 		assert_int_equal(nested_alive(rig), 0);
 		assert_int_equal(faults_pending(rig), 1);
 		assert_int_equal(rig_stats(rig).failed_attaches, failed + 3);
-		rig_fail_stop(rig);
+		rig_fail_stop(&rig->host);
 		iq_run(rig, DESC_PASID_CACHE(1, 5, 9), 0);	/* any invalidation does */
 		assert_int_equal(place_of(d), PLACE_A);
 		assert_int_equal(nested_alive(rig), 1);
@@ -39,7 +39,7 @@ static void a_refused_attachment_blocks_tells_and_is_retried(void **state)
 	/* and the next failure is told again */
 	faults_clear(rig);
 	set_place(rig, d, PLACE_SAME);
-	rig_fail(rig, VFIO_DEVICE_ATTACH_IOMMUFD_PT, 1, EIO);
+	rig_fail(&rig->host, VFIO_DEVICE_ATTACH_IOMMUFD_PT, 1, EIO);
 	iq_run(rig, PC_GLOBAL, 0);
 	assert_int_equal(place_of(d), NOWHERE);
 	assert_int_equal(faults_pending(rig), 1);
@@ -55,7 +55,7 @@ static void a_device_that_cannot_be_detached_stays_what_it_is(void **state)
 	guest_enable(rig);
 	go(rig, d, PLACE_A);
 	set_place(rig, d, NOWHERE);
-	rig_fail(rig, VFIO_DEVICE_DETACH_IOMMUFD_PT, 1, EIO);
+	rig_fail(&rig->host, VFIO_DEVICE_DETACH_IOMMUFD_PT, 1, EIO);
 	iq_run(rig, PC_GLOBAL, 0);
 	/* the guest hears of it, its invalidations still reach the device, and it is retried */
 	assert_int_equal(faults_pending(rig), 1);
@@ -102,12 +102,12 @@ static void a_refused_invalidation_leaves_nothing_stale(void **state)
 	for (uint32_t allowed = 0; allowed < 4; allowed++) {
 		uint32_t left = allowed;
 
-		rig->hook = refuse_invalidation;
+		rig->host.hook = refuse_invalidation;
 		rig->hook_data = &left;
 		for (uint32_t i = 0; i < 3; i++)
 			iq_put(rig, DESC_PIOTLB(3, 10 + PLACE_A, 0), PROBE_IOVA + (2 - i) * 4096);
 		iq_sync(rig);
-		rig->hook = NULL;
+		rig->host.hook = NULL;
 		for (int i = 0; i < 3; i++)
 			assert_int_equal(place_of(&rig->devices[i]), PLACE_B);
 		assert_int_equal(rig_soft_stats(rig).stale_hits, 0);
@@ -123,7 +123,7 @@ static void an_early_error_does_not_count_as_done(void **state)
 	struct rig *rig = *state;
 
 	three_on_a(rig);
-	rig_fail(rig, IOMMU_HWPT_INVALIDATE, 1, EINTR);
+	rig_fail(&rig->host, IOMMU_HWPT_INVALIDATE, 1, EINTR);
 	iq_run(rig, DESC_PIOTLB(3, 10 + PLACE_A, 0), PROBE_IOVA);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(place_of(&rig->devices[i]), PLACE_B);
@@ -136,16 +136,16 @@ static void who_cannot_get_a_fresh_hwpt_is_blocked_and_told(void **state)
 	struct rig *rig = *state;
 
 	three_on_a(rig);
-	rig->hook = refuse_invalidation;
+	rig->host.hook = refuse_invalidation;
 	rig->hook_data = &(uint32_t){ 0 };
-	rig_fail_from_now_on(rig, IOMMU_HWPT_ALLOC, ENOSPC);
+	rig_fail_from_now_on(&rig->host, IOMMU_HWPT_ALLOC, ENOSPC);
 	iq_run(rig, DESC_PIOTLB(3, 10 + PLACE_A, 0), PROBE_IOVA);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(place_of(&rig->devices[i]), NOWHERE);
 	assert_int_equal(nested_alive(rig), 0);
 	assert_int_equal(faults_pending(rig), 3);
-	rig->hook = NULL;
-	rig_fail_stop(rig);
+	rig->host.hook = NULL;
+	rig_fail_stop(&rig->host);
 	iq_run(rig, PC_GLOBAL, 0);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(place_of(&rig->devices[i]), PLACE_B);
@@ -170,9 +170,9 @@ static void a_refused_invalidation_in_an_overflowing_batch(void **state)
 	reg32_set(rig, REG_IQT, 0);
 	reg64_set(rig, REG_IQA, GPA_DATA | 1 << 11 | 4);
 	gcmd(rig, GCMD_QIE, 0);
-	rig_fail_from_now_on(rig, IOMMU_HWPT_INVALIDATE, EIO);
+	rig_fail_from_now_on(&rig->host, IOMMU_HWPT_INVALIDATE, EIO);
 	reg32_set(rig, REG_IQT, (uint32_t)(n * 32));
-	rig_fail_stop(rig);
+	rig_fail_stop(&rig->host);
 	assert_int_equal(mem32(rig, GPA_STATUS), 3);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(place_of(&rig->devices[i]), PLACE_B);
@@ -187,7 +187,7 @@ static void a_device_left_blocked_is_not_taken_for_attached(void **state)
 
 	guest_enable(rig);
 	go(rig, d, PLACE_A);
-	rig_fail(rig, VFIO_DEVICE_ATTACH_IOMMUFD_PT, 1, ENOMEM);
+	rig_fail(&rig->host, VFIO_DEVICE_ATTACH_IOMMUFD_PT, 1, ENOMEM);
 	nst_viommu_detach(rig->viommu, d->rid);
 	assert_int_equal(place_of(d), NOWHERE);
 	assert_int_equal(nested_alive(rig), 0);
@@ -206,9 +206,9 @@ static void leaving_when_the_host_refuses_everything(void **state)
 	for (int i = 0; i < 2; i++)
 		set_place(rig, &rig->devices[i], PLACE_A);
 	iq_run(rig, PC_GLOBAL, 0);
-	rig_fail_from_now_on(rig, 0, EIO);
+	rig_fail_from_now_on(&rig->host, 0, EIO);
 	nst_viommu_detach(rig->viommu, d->rid);
-	rig_fail_stop(rig);
+	rig_fail_stop(&rig->host);
 	assert_true(rig->logged[NST_LOG_ERROR] > 0);
 	/* the other one goes on, and is told what concerns it */
 	guest_map(rig, rig->root_a, PROBE_IOVA, PROBE_IOVA + 2 * PAGE_SIZE_4K);

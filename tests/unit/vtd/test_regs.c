@@ -485,10 +485,10 @@ static int attach_lacking(struct rig *rig, uint64_t cap, uint64_t ecap)
 	uint64_t lacks[2] = { cap, ecap };
 	struct rig_device *d = rig_plug(rig, false);
 
-	rig->hook = narrow_hw_info;
+	rig->host.hook = narrow_hw_info;
 	rig->hook_data = lacks;
 	ok(rig_open(rig, d));
-	rig->hook = NULL;
+	rig->host.hook = NULL;
 	return nst_viommu_attach(rig->viommu, d->rid, d->dev);
 }
 

@@ -376,29 +376,29 @@ static void one_page_costs_few_calls(void **state)
 		ss_map(rig, root, i * 0x2000, GPA_DATA + i * 0x1000, SS_RW);
 	flush_context(rig);
 	assert_int_equal(runs_held(rig), 1024);
-	maps = rig_calls(rig, IOMMU_IOAS_MAP);
-	unmaps = rig_calls(rig, IOMMU_IOAS_UNMAP);
+	maps = rig_calls(&rig->host, IOMMU_IOAS_MAP);
+	unmaps = rig_calls(&rig->host, IOMMU_IOAS_UNMAP);
 	ss_map(rig, root, 0x2000, GPA_DATA, SS_RW);
 	flush_pages(rig, 0x2000, 0);
-	assert_int_equal(rig_calls(rig, IOMMU_IOAS_MAP), maps + 1);
-	assert_int_equal(rig_calls(rig, IOMMU_IOAS_UNMAP), unmaps + 1);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_IOAS_MAP), maps + 1);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_IOAS_UNMAP), unmaps + 1);
 	iq_run(rig, DESC_IOTLB(DESC_GLOBAL, 0), 0); /* nothing has changed: no call */
-	assert_int_equal(rig_calls(rig, IOMMU_IOAS_MAP), maps + 1);
-	assert_int_equal(rig_calls(rig, IOMMU_IOAS_UNMAP), unmaps + 1);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_IOAS_MAP), maps + 1);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_IOAS_UNMAP), unmaps + 1);
 	/* neighbours announced together are one mapping, and go as one */
 	for (uint64_t i = 0; i < 16; i++)
 		ss_map(rig, root, G1 + i * 0x1000, GPA_DATA + i * 0x1000, SS_RW);
 	flush_pages(rig, G1, 4);
-	assert_int_equal(rig_calls(rig, IOMMU_IOAS_MAP), maps + 2);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_IOAS_MAP), maps + 2);
 	for (uint64_t i = 0; i < 16; i++)
 		ss_map(rig, root, G1 + i * 0x1000, 0, 0);
 	flush_pages(rig, G1, 4);
-	assert_int_equal(rig_calls(rig, IOMMU_IOAS_UNMAP), unmaps + 2);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_IOAS_UNMAP), unmaps + 2);
 	assert_int_equal(rig_stats(rig).shadow_domains, 1);
 	/* all of a table goes by one call */
 	*ss_entry(rig, root, 4, 0, 3) = 0;
 	iq_run(rig, DESC_IOTLB(DESC_DOMAIN, DID), 0);
-	assert_int_equal(rig_calls(rig, IOMMU_IOAS_UNMAP), unmaps + 3);
+	assert_int_equal(rig_calls(&rig->host, IOMMU_IOAS_UNMAP), unmaps + 3);
 	assert_int_equal(runs_held(rig), 0);
 }
 
@@ -450,7 +450,7 @@ static void what_stays_is_never_gone(void **state)
 	flush_pages(rig, 0x10000, 4);
 	assert_int_equal(runs_held(rig), 1);
 	rig->vm->max_shadow_runs = 15; /* what is replaced does not count */
-	rig->hook = survivor_hook;
+	rig->host.hook = survivor_hook;
 	rig->hook_data = &kept;
 	for (unsigned int i = 0; i < 16; i += 3) {
 		kept &= ~(1u << i);
@@ -559,10 +559,10 @@ static void a_host_may_refuse_to_share(void **state)
 		assert_int_equal(shadows_alive(rig), 0);
 		for (int j = 0; j < 2; j++)
 			set_context(rig, &rig->devices[j], 0, root, 4, DID);
-		rig->hook = refuse_to_share;
+		rig->host.hook = refuse_to_share;
 		rig->hook_data = &err;
 		flush_context(rig);
-		rig->hook = NULL;
+		rig->host.hook = NULL;
 		assert_int_equal(shadows_alive(rig), 2);
 		ss_map(rig, root, 0, GPA_DATA + (i + 1) * 0x1000, SS_RW);
 		flush_pages(rig, 0, 0);
@@ -587,12 +587,12 @@ static void a_new_table_is_complete_at_once(void **state)
 	for (uint64_t i = 0; i < 64; i++)
 		ss_map(rig, other, i * 0x2000, GPA_DATA + (i == 8 ? 0 : i * 0x1000), SS_RW);
 	flush_context(rig);
-	rig->hook = never_nowhere;
+	rig->host.hook = never_nowhere;
 	set_context(rig, &rig->devices[0], 0, other, 4, DID + 1);
 	flush_context(rig);
 	set_context(rig, &rig->devices[0], 0, root, 4, DID);
 	flush_context(rig);
-	rig->hook = NULL;
+	rig->host.hook = NULL;
 	assert_int_equal(shadows_alive(rig), 1);
 	assert_int_equal(reads(&rig->devices[0], 0x2000), NOTHING);
 }
@@ -762,9 +762,9 @@ static void read_only_pages_with_and_without_the_erratum(void **state)
 		uint64_t root;
 		bool erratum = !i;
 
-		rig->hook = erratum ? NULL : no_erratum;
+		rig->host.hook = erratum ? NULL : no_erratum;
 		d = rig_add_device(rig);
-		rig->hook = NULL;
+		rig->host.hook = NULL;
 		assert_int_equal(
 			!!(d->dev->hw_info.vtd.flags & IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17),
 			erratum);
@@ -952,10 +952,10 @@ static bool live_with_failure(unsigned int n, int errnum)
 	label_pages(rig);
 	rig_add_device(rig);
 	rig->host.failed_request = 0;
-	rig_fail(rig, 0, n, errnum);
+	rig_fail(&rig->host, 0, n, errnum);
 	live(rig, root);
 	fired = rig->host.failed_request;
-	rig_fail_stop(rig);
+	rig_fail_stop(&rig->host);
 	recover(rig, root);
 	rig_destroy(rig);
 	return fired;

@@ -916,11 +916,11 @@ static unsigned int sweep(bool of_calls)
 		attach_as_in(to, rig_unit(g.rig)->devices);
 		fresh = save(to);
 		if (of_calls)
-			rig_fail(to, 0, ++nth, EIO);
+			rig_fail(&to->host, 0, ++nth, EIO);
 		else
 			alloc_fail_nth(++nth);
 		ret = nst_viommu_restore(to->viommu, s.bytes, s.size);
-		rig_fail_stop(to);
+		rig_fail_stop(&to->host);
 		alloc_fail_nth(0);
 		if (ret) {
 			assert_int_equal(ret, of_calls ? -EIO : -ENOMEM);
@@ -972,17 +972,17 @@ static void a_refusal_that_the_guest_knows_is_no_failure(void **state)
 	struct rig *to = rig_like(g.rig);
 	struct stream s;
 
-	rig_fail_from_now_on(g.rig, IOMMU_HWPT_ALLOC, EIO);
+	rig_fail_from_now_on(&g.rig->host, IOMMU_HWPT_ALLOC, EIO);
 	set_place(g.rig, &g.rig->devices[0], PLACE_A);
 	guest_sync(g.rig);
 	assert_int_equal(faults_pending(g.rig), 1);
 	s = save(g.rig);
 	copy_guest_memory(to, g.rig);
 	attach_as_in(to, rig_unit(g.rig)->devices);
-	rig_fail_from_now_on(to, IOMMU_HWPT_ALLOC, EIO);
+	rig_fail_from_now_on(&to->host, IOMMU_HWPT_ALLOC, EIO);
 	ok(nst_viommu_restore(to->viommu, s.bytes, s.size));
 	assert_int_equal(place_of(&to->devices[0]), NOWHERE);
-	rig_fail_stop(to);
+	rig_fail_stop(&to->host);
 	guest_sync(to);
 	assert_int_equal(place_of(&to->devices[0]), PLACE_A);
 	assert_int_equal(faults_pending(to), 1);

@@ -156,7 +156,7 @@ static void a_host_that_refuses(void **state)
 	guest_enable(rig);
 	go(rig, d, PLACE_A);
 	make_entry(rig, RID_ELSEWHERE, rig->root_b, 11);
-	rig_fail(rig, IOMMU_HWPT_ALLOC, 1, ENOMEM);
+	rig_fail(&rig->host, IOMMU_HWPT_ALLOC, 1, ENOMEM);
 	move(rig, d, RID_ELSEWHERE);
 	assert_int_equal(place_of(d), NOWHERE);
 	assert_int_equal(nested_alive(rig), 0);

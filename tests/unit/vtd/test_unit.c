@@ -46,7 +46,7 @@ static void hold_on(struct rig *rig, struct held *held, unsigned long request)
 {
 	*held = (struct held){ .request = request };
 	rig->hook_data = held;
-	rig->hook = hold;
+	rig->host.hook = hold;
 }
 
 static void reads_do_not_wait_for_commands(void **state)
@@ -233,9 +233,9 @@ static void entries_are_read_once(void **state)
 
 	guest_enable(rig);
 	guest_set_stage1(rig, d->rid, rig->root_a, 5);
-	rig->hook = change_entry;
+	rig->host.hook = change_entry;
 	iq_run(rig, PC_GLOBAL, 0);
-	rig->hook = NULL;
+	rig->host.hook = NULL;
 	assert_int_equal(place_of(d), PLACE_A);
 	guest_map(rig, rig->root_a, PROBE_IOVA, PROBE_IOVA + 2 * PAGE_SIZE_4K);
 	iq_run(rig, DESC_PIOTLB(3, 5, 0), PROBE_IOVA);
