@@ -661,13 +661,18 @@ static void it_is_saved_and_restored(void **state)
 
 struct flipper {
 	uint64_t *words;
+	atomic_uint requests; /* that are done */
 	atomic_bool stop;
 };
 
-/* As a driver without 16-byte stores does it: first away, then the upper word, then back. */
+/*
+ * As a driver without 16-byte stores does it: first away, then the upper word, then back. At
+ * most once during a request, since who changes it all the time is promised nothing.
+ */
 static void *flip_entry(void *opaque)
 {
 	struct flipper *f = opaque;
+	unsigned int seen = 0;
 
 	for (uint64_t i = 0; !atomic_load(&f->stop); i++) {
 		uint64_t version = i & 0x3ffffff; /* in both words, and not soon again */
@@ -675,6 +680,9 @@ static void *flip_entry(void *opaque)
 		__atomic_store_n(&f->words[0], 0, __ATOMIC_RELEASE);
 		__atomic_store_n(&f->words[1], version << 32, __ATOMIC_RELEASE);
 		__atomic_store_n(&f->words[0], 1 | 1 << 15 | version << 38, __ATOMIC_RELEASE);
+		seen = atomic_load(&f->requests);
+		while (atomic_load(&f->requests) == seen && !atomic_load(&f->stop))
+			;
 	}
 	return NULL;
 }
@@ -695,6 +703,7 @@ static void entries_change_while_they_are_read(void **state)
 		if (out.kind == NST_INTERRUPT_POSTED &&
 		    out.descriptor.v >> 32 != (uint32_t)out.descriptor.v >> 6)
 			fail_msg("0x%llx", (unsigned long long)out.descriptor.v);
+		atomic_fetch_add(&f.requests, 1);
 	}
 	atomic_store(&f.stop, true);
 	pthread_join(thread, NULL);
