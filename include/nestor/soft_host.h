@@ -88,6 +88,23 @@ NST_MUST_CHECK NST_API int nst_host_soft_create(const struct nst_soft_config *co
 NST_MUST_CHECK NST_API int nst_soft_add_device(struct nst_host *host, const char *description,
 					       char *path, size_t path_size, char **err_text);
 
+/**
+ * nst_soft_remove_device() - take a device away: as when vfio-pci is unbound from it or, if
+ * @pulled, when somebody pulls it out of its slot.
+ * @path: what nst_soft_add_device() gave.
+ *
+ * Nobody can open it any more (-ENODEV, and -ENOENT when the last file of it is closed). Who
+ * has bound it gets its request interrupt (VFIO_PCI_REQ_IRQ_INDEX), and is to close it. One that
+ * was pulled is dead at once: it neither transfers nor interrupts, its registers read as ones, what
+ * is written to them goes nowhere, and a reset fails (-ENOTTY).
+ *
+ * Return: how many files of it are open. Linux asks every 10 s for as long as there are some; to
+ * ask again, call again. Errors: -ENODEV (no such device, or nobody has it any more).
+ * Thread: any.
+ */
+NST_MUST_CHECK NST_API int nst_soft_remove_device(struct nst_host *host, const char *path,
+						  bool pulled);
+
 /** nst_soft_get_stats() - a snapshot. Thread: any. */
 NST_API void nst_soft_get_stats(struct nst_host *host, struct nst_soft_stats *stats);
 

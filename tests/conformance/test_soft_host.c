@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -241,6 +242,132 @@ static void many_devices(void **state)
 	assert_string_equal(other.path, "/dev/vfio/devices/vfio69");
 }
 
+/* --- devices that are taken away ---------------------------------------------------------- */
+
+/* A fresh eventfd as the device's request interrupt. */
+static int listen_for_request(struct rig *rig)
+{
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	uint8_t space[sizeof(struct vfio_irq_set) + sizeof(int32_t)];
+	struct vfio_irq_set set = {
+		.argsz = sizeof(space),
+		.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+		.index = VFIO_PCI_REQ_IRQ_INDEX,
+		.count = 1,
+	};
+
+	assert_true(fd >= 0);
+	memcpy(space, &set, sizeof(set));
+	memcpy(space + sizeof(set), &fd, sizeof(fd));
+	ok(call(rig, rig->dev, VFIO_DEVICE_SET_IRQS, space));
+	return fd;
+}
+
+static uint64_t requests(int fd)
+{
+	uint64_t count = 0;
+
+	return read(fd, &count, sizeof(count)) == sizeof(count) ? count : 0;
+}
+
+/* What can be attached to it, and reached by its DMA at 0x1000. */
+static uint8_t *give_memory(struct rig *rig, uint32_t *ioas)
+{
+	static uint8_t page[PAGE] __attribute__((aligned(4096)));
+
+	memset(page, 0, sizeof(page));
+	*ioas = ioas_alloc(rig);
+	ok(ioas_map(rig, *ioas, page, PAGE, 0x1000, RW));
+	ok(attach_id(rig, *ioas));
+	enable_bus_master(rig);
+	return page;
+}
+
+static void a_device_is_asked_back(void **state)
+{
+	struct rig *rig = *state, other = *rig;
+	int fd = listen_for_request(rig), second;
+	uint32_t ioas;
+	uint8_t *page = give_memory(rig, &ioas);
+
+	rig_add_device(rig, false, other.path, sizeof(other.path));
+	err(ENODEV, nst_soft_remove_device(rig->host, "/dev/vfio/devices/vfio7", false));
+	err(ENODEV, nst_soft_remove_device(rig->host, "/dev/iommu", true));
+	second = host_open(rig, rig->path);
+	assert_true(second >= 0);
+	assert_int_equal(requests(fd), 0);
+	assert_int_equal(nst_soft_remove_device(rig->host, rig->path, false), 2);
+	assert_int_equal(requests(fd), 1);
+	err(ENODEV, host_open(rig, rig->path));
+
+	/* until it is given back it works */
+	dma_reaches(rig, NO_PASID, 0x1000, page);
+	ok(call(rig, rig->dev, VFIO_DEVICE_RESET, NULL));
+	ok(host_close(rig, second));
+	assert_int_equal(nst_soft_remove_device(rig->host, rig->path, false), 1);
+	assert_int_equal(requests(fd), 1);
+	ok(detach(rig));
+	ok(host_close(rig, rig->dev));
+	err(ENOENT, host_open(rig, rig->path));
+	err(ENODEV, nst_soft_remove_device(rig->host, rig->path, false));
+	err(ENODEV, nst_soft_remove_device(rig->host, rig->path, true));
+	assert_int_equal(requests(fd), 0);
+	ok(destroy(rig, ioas));
+
+	/* nothing has happened to the other */
+	rig->dev = host_open(rig, other.path);
+	ok(bind_device(rig, rig->dev, rig->iommu, &rig->devid));
+	page = give_memory(rig, &ioas);
+	dma_reaches(rig, NO_PASID, 0x1000, page);
+	close(fd);
+}
+
+static void a_device_is_pulled_out(void **state)
+{
+	struct rig *rig = *state;
+	int fd = listen_for_request(rig);
+	struct nst_soft_stats before, after;
+	uint32_t ioas, hwpt;
+	uint8_t *page = give_memory(rig, &ioas);
+
+	dma_reaches(rig, NO_PASID, 0x1000, page);
+	nst_soft_get_stats(rig->host, &before);
+	bar_set(rig, REG_SCRATCH, 0x1234);
+	assert_int_equal(nst_soft_remove_device(rig->host, rig->path, true), 1);
+	assert_int_equal(requests(fd), 1);
+	assert_int_equal(config_get(rig, PCI_VENDOR_ID, 4), UINT32_MAX);
+	assert_int_equal(config_get(rig, PCI_COMMAND, 2), 0xffff);
+	assert_int_equal(bar_get(rig, REG_SCRATCH), UINT64_MAX);
+	assert_int_equal(bar_get(rig, REG_MAGIC), UINT64_MAX);
+
+	/* whatever is asked of it, nothing happens */
+	config_set(rig, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	bar_set(rig, REG_IOVA, 0x1000);
+	bar_set(rig, REG_VALUE, 0x5555);
+	bar_set(rig, REG_GO, 2);
+	err(ENOTTY, call(rig, rig->dev, VFIO_DEVICE_RESET, NULL));
+	assert_int_equal(config_get(rig, PCI_VENDOR_ID, 4), UINT32_MAX);
+	nst_soft_get_stats(rig->host, &after);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_int_equal(nst_soft_remove_device(rig->host, rig->path, true), 1);
+	assert_int_equal(nst_soft_remove_device(rig->host, rig->path, false), 1);
+	assert_int_equal(requests(fd), 2);
+
+	/* to the iommufd it is as before */
+	ok(hwpt_alloc(rig, rig->devid, ioas, 0, &hwpt));
+	ok(attach_id(rig, hwpt));
+	err(EBUSY, destroy(rig, hwpt));
+	ok(detach(rig));
+	ok(destroy(rig, hwpt));
+	ok(host_close(rig, rig->dev));
+	err(ENOENT, host_open(rig, rig->path));
+	ok(destroy(rig, ioas));
+	rig_add_device(rig, false, rig->path, sizeof(rig->path));
+	assert_string_equal(rig->path, "/dev/vfio/devices/vfio1");
+	rig_bind(rig);
+	close(fd);
+}
+
 static const struct suite_case cases[] = {
 	TEST(no_such_device, NEED_IN_PROCESS),
 	TEST(nvme_is_plugged_in, NEED_IN_PROCESS),
@@ -249,5 +376,7 @@ static const struct suite_case cases[] = {
 	TEST(lost_invalidation_is_found, NEED_IN_PROCESS | NEED_VTD),
 	TEST(many_devices, NEED_IN_PROCESS),
 	TEST(the_sanitizer_knows_the_calls, NEED_IN_PROCESS),
+	TEST(a_device_is_asked_back, NEED_IN_PROCESS | NEED_DMA),
+	TEST(a_device_is_pulled_out, NEED_IN_PROCESS | NEED_OWN_DEVICE),
 };
 SUITE_GROUP(soft_host, cases)

@@ -148,23 +148,58 @@ static struct soft_device *find_device(struct soft_host *host, const char *path)
 	return dev;
 }
 
+/* For one more open of its cdev. */
+static int get_device(struct soft_host *host, const char *path, struct soft_device **out)
+{
+	struct soft_device *dev = find_device(host, path);
+	int err = 0;
+
+	if (!dev)
+		return -ENOENT;
+	mutex_lock(&host->lock);
+	if (dev->removed)
+		err = dev->opens ? -ENODEV : -ENOENT;
+	else
+		dev->opens++;
+	mutex_unlock(&host->lock);
+	*out = dev;
+	return err;
+}
+
+void soft_device_put(struct soft_device *dev)
+{
+	mutex_lock(&dev->host->lock);
+	dev->opens--;
+	mutex_unlock(&dev->host->lock);
+}
+
+static int open_device(struct soft_host *host, const char *path, struct soft_file **out)
+{
+	struct soft_device *dev;
+	int err = get_device(host, path, &dev);
+
+	if (err)
+		return err;
+	err = soft_vfio_open(dev, out);
+	if (err)
+		soft_device_put(dev);
+	return err;
+}
+
 /* --- the operations of the seam ----------------------------------------------------------- */
 
 static int host_open(struct nst_host *base, const char *path, int flags)
 {
 	struct soft_host *host = to_soft_host(base);
 	struct soft_file *file, *old;
-	struct soft_device *dev;
 	int ret;
 
 	if (!path)
 		return -EFAULT;
-	if (!strcmp(path, "/dev/iommu")) {
+	if (!strcmp(path, "/dev/iommu"))
 		ret = soft_ctx_open(host, &file);
-	} else {
-		dev = find_device(host, path);
-		ret = dev ? soft_vfio_open(dev, &file) : -ENOENT;
-	}
+	else
+		ret = open_device(host, path, &file);
 	if (ret)
 		return ret;
 	ret = soft_file_install(host, file, flags, &old);
@@ -445,6 +480,28 @@ int nst_soft_add_device(struct nst_host *base, const char *description, char *pa
 	else
 		set_err_text(err_text, "The software host is full: no slot is left for a device.");
 	return err == -ENOSPC || err == -ENODEV ? -EINVAL : err;
+}
+
+int nst_soft_remove_device(struct nst_host *base, const char *path, bool pulled)
+{
+	struct soft_host *host = to_soft_host(base);
+	struct soft_device *dev = find_device(host, path);
+	bool was_removed;
+	unsigned int opens;
+
+	if (!dev)
+		return -ENODEV;
+	mutex_lock(&host->lock);
+	was_removed = dev->removed;
+	dev->removed = true;
+	opens = dev->opens;
+	mutex_unlock(&host->lock);
+	if (was_removed && !opens)
+		return -ENODEV;
+	if (pulled)
+		soft_device_pull(dev);
+	soft_irqs_request(&dev->irqs);
+	return (int)opens;
 }
 
 /* --- statistics ------------------------------------------------------------------------------ */

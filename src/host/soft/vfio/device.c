@@ -321,6 +321,15 @@ static void reset_endpoint(struct soft_device *dev) REQUIRES(&dev->lock)
 	bus_may_wait(&dev->bus, true);
 }
 
+void soft_device_pull(struct soft_device *dev)
+{
+	mutex_lock(&dev->lock);
+	if (!dev->pulled)
+		reset_endpoint(dev);
+	dev->pulled = true;
+	mutex_unlock(&dev->lock);
+}
+
 void soft_device_reset(struct soft_device *dev)
 {
 	uint8_t saved[PCI_CONFIG_SIZE];

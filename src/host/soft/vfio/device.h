@@ -65,7 +65,12 @@ struct soft_device {
 	struct mutex bind_lock;
 	struct soft_vfio_file *owner GUARDED_BY(bind_lock);
 
+	/* by soft_host.lock: */
+	bool removed;	    /* nobody can open it any more */
+	unsigned int opens; /* files of its cdev */
+
 	struct mutex lock;
+	bool pulled GUARDED_BY(lock);			       /* out of its slot: dead */
 	uint8_t msi_shadow[SOFT_MSI_CAP_MAX] GUARDED_BY(lock); /* the MSI capability as seen */
 	unsigned int msi_cap_size;
 	struct soft_migration *migration; /* vfio.h, by lock; NULL: the endpoint cannot */
@@ -89,6 +94,8 @@ void soft_ats_invalidate(struct soft_host *host, nst_rid rid, uint32_t pasid, ui
 			 uint64_t last) EXCLUDES(&host->lock);
 /* To power-on, then as the kernel leaves a device that it opens: decoding on, no bus master. */
 void soft_device_power_on(struct soft_device *dev) EXCLUDES(&dev->lock);
+/* It is out of its slot: after this it neither transfers nor interrupts. */
+void soft_device_pull(struct soft_device *dev) EXCLUDES(&dev->lock);
 /* Function-level reset that keeps what the driver wrote to configuration space. */
 void soft_device_reset(struct soft_device *dev) REQUIRES(&dev->lock);
 
@@ -116,6 +123,7 @@ void soft_worker_run_pending(struct soft_device *dev) REQUIRES(&dev->lock);
 NST_MUST_CHECK int soft_irqs_init(struct soft_irqs *irqs, unsigned int max);
 void soft_irqs_fini(struct soft_irqs *irqs);
 void soft_irqs_signal(struct soft_irqs *irqs, unsigned int vector);
+void soft_irqs_request(struct soft_irqs *irqs); /* that the device be closed */
 void soft_irqs_disable_all(struct soft_device *dev) EXCLUDES(&dev->lock);
 bool soft_irqs_is_active(struct soft_irqs *irqs, int index);
 uint32_t soft_irqs_count(const struct soft_device *dev, uint32_t index);
@@ -133,7 +141,10 @@ struct soft_vfio_file {
 	int wake_fd; /* if low_power: to be signalled when it ends, or -1 */
 };
 
+/* One of the device's opens, counted by the caller, is the file's until that is released. */
 NST_MUST_CHECK int soft_vfio_open(struct soft_device *dev, struct soft_file **out);
+/* host.c: one open less. */
+void soft_device_put(struct soft_device *dev) EXCLUDES(&dev->host->lock);
 /* The device @file is a cdev of, or NULL. */
 struct soft_device *soft_file_to_device(struct soft_file *file);
 ssize_t soft_vfio_pread(struct soft_file *file, void *buf, size_t count, uint64_t offset);

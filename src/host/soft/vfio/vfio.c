@@ -132,6 +132,7 @@ static void vfio_release(struct soft_file *file)
 	mutex_unlock(&dev->bind_lock);
 	if (vfile->low_power && vfile->wake_fd >= 0)
 		close(vfile->wake_fd);
+	soft_device_put(dev);
 	free(vfile);
 }
 
@@ -233,13 +234,18 @@ static int get_irq_info(struct soft_device *dev, void *arg)
 
 static int reset(struct soft_device *dev)
 {
+	bool pulled;
+
 	if (!dev->has_flr)
 		return -EINVAL;
 	mutex_lock(&dev->lock);
-	soft_device_reset(dev);
-	soft_worker_run_pending(dev);
+	pulled = dev->pulled;
+	if (!pulled) {
+		soft_device_reset(dev);
+		soft_worker_run_pending(dev);
+	}
 	mutex_unlock(&dev->lock);
-	return 0;
+	return pulled ? -ENOTTY : 0; /* what the kernel says of a device that does not come back */
 }
 
 /* All devices are on a root bus, which cannot be reset. */

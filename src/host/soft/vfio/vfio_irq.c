@@ -4,8 +4,9 @@
  *
  * MSI and MSI-X are alternatives; whichever the driver set up first stays until it is
  * disabled. The number of MSI vectors is fixed when MSI is enabled, MSI-X vectors may be
- * added later. ERR and REQ are single eventfds which nothing here ever signals but
- * the caller's own loopback test. There is no legacy interrupt.
+ * added later. ERR and REQ are single eventfds. REQ says that the host wants the device
+ * back; nothing here ever signals ERR but the caller's own loopback test. There is no
+ * legacy interrupt.
  *
  * Signalling holds only soft_irqs.lock, so a device thread never waits for a caller
  * that is in the middle of a register access.
@@ -99,6 +100,13 @@ void soft_irqs_signal(struct soft_irqs *irqs, unsigned int vector)
 	mutex_lock(&irqs->lock);
 	if (irqs->active != NONE_ACTIVE && vector < irqs->max)
 		soft_eventfd_signal(irqs->fds[vector]);
+	mutex_unlock(&irqs->lock);
+}
+
+void soft_irqs_request(struct soft_irqs *irqs)
+{
+	mutex_lock(&irqs->lock);
+	soft_eventfd_signal(irqs->req_fd);
 	mutex_unlock(&irqs->lock);
 }
 

@@ -5,7 +5,8 @@
  * As vfio-pci does, an access of any size and alignment becomes naturally aligned ones of
  * 8, 4, 2 or 1 bytes (4 at most in configuration space); a BAR read or write stops at
  * the end of the BAR; the MSI-X table is out of reach (reads as ones); a BAR whose
- * decoding the driver switched off, or of a device in low power, answers EIO.
+ * decoding the driver switched off, or of a device in low power, answers EIO. Nothing answers
+ * for a device that was pulled out: that reads as ones (of what vfio-pci makes up itself, too).
  *
  * Source: Linux 7.2 drivers/vfio/pci/{vfio_pci_rdwr,vfio_pci_config,vfio_pci_core}.c.
  */
@@ -110,7 +111,10 @@ static int access_some(struct soft_vfio_file *vfile, unsigned int index, uint64_
 
 	mutex_lock(&dev->lock);
 	soft_vfio_wake(dev, vfile);
-	if (index == VFIO_PCI_CONFIG_REGION_INDEX) {
+	if (dev->pulled) {
+		if (!write)
+			memset(buf, 0xff, count);
+	} else if (index == VFIO_PCI_CONFIG_REGION_INDEX) {
 		if (write)
 			config_write(dev, buf, count, offset);
 		else
