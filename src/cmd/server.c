@@ -9,10 +9,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/vfio.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -74,6 +76,15 @@ static struct nst_viommu *viommu_of(const struct server_device *d)
 	return iommu_function_viommu(d->server->units[d->option.unit].iommu);
 }
 
+static int listen_for_request(struct server_device *d)
+{
+	if (!nst_device_irq_count(d->dev, VFIO_PCI_REQ_IRQ_INDEX))
+		return 0;
+	return nst_device_set_irqs(d->dev, VFIO_PCI_REQ_IRQ_INDEX,
+				   VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, 0, 1,
+				   &d->request, NULL);
+}
+
 static int open_device(struct server_device *d)
 {
 	const struct nst_device_config config = {
@@ -81,8 +92,17 @@ static int open_device(struct server_device *d)
 		.hide_msix = true,
 		.vpasid_offset = d->option.vpasid_offset,
 	};
+	int ret;
 
-	return nst_device_open(d->server->vm, &config, &d->dev);
+	ret = nst_device_open(d->server->vm, &config, &d->dev);
+	if (ret)
+		return ret;
+	ret = listen_for_request(d);
+	if (ret) {
+		nst_device_close(d->dev);
+		d->dev = NULL;
+	}
+	return ret;
 }
 
 static int attach_device(struct server_device *d)
@@ -123,6 +143,14 @@ void server_unplug(struct server *s, unsigned int i)
 {
 	if (s->devices[i].option.place == PLACE_PORT && !s->devices[i].connected)
 		close_device(&s->devices[i]);
+}
+
+int server_take(struct server *s, unsigned int i, bool pulled)
+{
+	int ret = nst_soft_remove_device(s->host, s->devices[i].cdev, pulled);
+
+	s->devices[i].taken = true;
+	return ret < 0 ? ret : 0;
 }
 
 static void connected(void *opaque)
@@ -191,6 +219,9 @@ static int make_device(struct server *s, const char *wanted, const char *dir)
 	int ret, status;
 
 	d->server = s;
+	d->request = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (d->request < 0)
+		return fail("cannot open a device", -errno);
 	status = device_option_parse(wanted, s->num_units, &d->option);
 	s->num_devices++;
 	if (status < 0)
@@ -316,7 +347,7 @@ int server_init(struct server *s, const struct run_options *o, const struct nst_
 
 	*s = (struct server){ .log = log, .scratch_disk = -1, .trace.fd = -1 };
 	for (unsigned int i = 0; i < RUN_MAX_DEVICES; i++)
-		s->devices[i].socket = -1;
+		s->devices[i].socket = s->devices[i].request = -1;
 	for (unsigned int u = 0; u < RUN_MAX_UNITS; u++)
 		s->units[u].socket = -1;
 	if (!tmp || !*tmp || strlen(tmp) > sizeof(dir) - sizeof("/nestor-XXXXXX"))
@@ -350,6 +381,7 @@ void server_fini(struct server *s)
 	}
 	for (unsigned int i = 0; i < s->num_devices; i++) {
 		nst_device_close(s->devices[i].dev);
+		close_fd(s->devices[i].request);
 		device_option_fini(&s->devices[i].option);
 	}
 	nst_vm_destroy(s->vm);
@@ -358,16 +390,27 @@ void server_fini(struct server *s)
 	close_fd(s->scratch_disk);
 }
 
-/* Connections of the IOMMUs, connections of the devices, what the IOMMUs themselves have to do. */
+/* Connections of the IOMMUs and of the devices, requests for devices, work of the IOMMUs. */
 unsigned int server_poll_count(const struct server *s)
 {
-	return 2 * s->num_units + s->num_devices;
+	return 2 * (s->num_units + s->num_devices);
+}
+
+static unsigned int num_connections(const struct server *s)
+{
+	return s->num_units + s->num_devices;
 }
 
 static struct nst_viommu *work_of(const struct server *s, unsigned int i)
 {
-	i -= s->num_units + s->num_devices;
-	return iommu_function_viommu(s->units[i].iommu);
+	return iommu_function_viommu(s->units[i - num_connections(s) - s->num_devices].iommu);
+}
+
+/* The device that descriptor @i asks for, or NULL: it is another one. */
+static struct server_device *requested_by(struct server *s, unsigned int i)
+{
+	i -= num_connections(s);
+	return i < s->num_devices ? &s->devices[i] : NULL;
 }
 
 static struct nst_vfu *vfu_of(const struct server *s, unsigned int i)
@@ -378,16 +421,29 @@ static struct nst_vfu *vfu_of(const struct server *s, unsigned int i)
 
 int server_poll_fd(const struct server *s, unsigned int i)
 {
-	if (i >= s->num_units + s->num_devices)
-		return nst_viommu_fd(work_of(s, i));
-	return nst_vfu_fd(vfu_of(s, i));
+	unsigned int n = num_connections(s);
+
+	if (i < n)
+		return nst_vfu_fd(vfu_of(s, i));
+	return i - n < s->num_devices ? s->devices[i - n].request : nst_viommu_fd(work_of(s, i));
+}
+
+static void take_request(struct server_device *d)
+{
+	uint64_t count;
+
+	if (read(d->request, &count, sizeof(count)) == sizeof(count))
+		d->requested = true;
 }
 
 int server_process(struct server *s, unsigned int i)
 {
-	if (i < s->num_units + s->num_devices)
+	if (i < num_connections(s))
 		return nst_vfu_process(vfu_of(s, i));
-	nst_viommu_process(work_of(s, i));
+	if (requested_by(s, i))
+		take_request(requested_by(s, i));
+	else
+		nst_viommu_process(work_of(s, i));
 	return 0;
 }
 

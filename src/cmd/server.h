@@ -9,6 +9,8 @@
  *
  * Requests of a device on a port carry the number of the bus there, which the guest gives;
  * server_take_bus() is told, and server_renumber() moves the devices.
+ *
+ * The host may ask for a device: @requested of it says so.
  */
 #ifndef CMD_SERVER_H
 #define CMD_SERVER_H
@@ -29,7 +31,10 @@ struct server_device {
 	struct nst_device *dev; /* NULL: not there at present */
 	struct device_function *function;
 	bool connected;
-	int socket; /* for QEMU to connect through: an O_PATH descriptor of the listening one */
+	int request;	/* eventfd: the host asks for it */
+	bool requested; /* it did */
+	bool taken;	/* and gives it to nobody any more: server_take() */
+	int socket;	/* for QEMU to connect through: an O_PATH descriptor of the listening one */
 };
 
 struct server_unit {
@@ -69,6 +74,11 @@ void server_renumber(struct server *server);
  */
 int server_plug(struct server *server, unsigned int i);
 void server_unplug(struct server *server, unsigned int i);
+/*
+ * The host takes device @i away (nst_soft_remove_device()), for good: asks for it (@requested), and
+ * when QEMU has let it go, that is as after any unplug.
+ */
+int server_take(struct server *server, unsigned int i, bool pulled);
 
 /* All descriptors to poll: server_poll_fd(i) for i below server_poll_count(). */
 unsigned int server_poll_count(const struct server *server);

@@ -14,6 +14,9 @@
  *	IDLE ------------> UNPLUGGING -----------------------------------------------> IDLE
  *	       plug N              buses known              device_add answered
  *	IDLE ------------> LOOKING ------------> PLUGGING ---------------------------> IDLE
+ *
+ * The host may ask for a device (the user may make it: "withdraw N", "pull N"). That unplugs it, as
+ * soon as nothing else is under way; one that is not on a port can only be complained about.
  */
 #ifndef CMD_TOPOLOGY_H
 #define CMD_TOPOLOGY_H
@@ -34,6 +37,7 @@ struct topology {
 	enum topology_state state;
 	unsigned int device; /* that is plugged or unplugged */
 	bool deleted;	     /* QEMU says that it is gone */
+	int user;	     /* the device whose command waits for its answer, or -1 */
 };
 
 /* @monitor: our end of QEMU's; taken over. */

@@ -70,12 +70,17 @@ static void connected(void *opaque)
 	call_back(f, f->on_connected);
 }
 
+static uint32_t served_irqs(const struct nst_device *dev, unsigned int index)
+{
+	return index == VFIO_PCI_REQ_IRQ_INDEX ? 0 : nst_device_irq_count(dev, index);
+}
+
 static void silence(struct device_function *f)
 {
 	int ret;
 
 	for (unsigned int index = 0; index < VFIO_PCI_NUM_IRQS; index++) {
-		if (!nst_device_irq_count(f->dev, index))
+		if (!served_irqs(f->dev, index))
 			continue;
 		ret = nst_device_set_irqs(f->dev, index,
 					  VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, 0,
@@ -142,7 +147,7 @@ int device_function_create(const struct device_function_config *config,
 		};
 	}
 	for (unsigned int i = 0; i < NST_VFU_NUM_IRQS; i++)
-		served.irq_counts[i] = nst_device_irq_count(f->dev, i);
+		served.irq_counts[i] = served_irqs(f->dev, i);
 	ret = nst_vfu_create(&served, &f->vfu);
 	if (ret) {
 		free(f);

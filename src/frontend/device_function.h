@@ -2,6 +2,9 @@
 /*
  * A passed-through device as a PCI function over vfio-user: every region access and
  * every interrupt goes to the device as it comes, DMA does not come here at all.
+ *
+ * But for the request interrupt, by which the host asks for the device: that is the owner's of the
+ * device, and the VMM does not see it. QEMU's vfio-user client (11.1) does not listen to it.
  */
 #ifndef FRONTEND_DEVICE_FUNCTION_H
 #define FRONTEND_DEVICE_FUNCTION_H

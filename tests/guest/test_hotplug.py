@@ -86,6 +86,46 @@ def unplugged_and_plugged_again_while_io_runs(scratch):
     assert assert_nothing_lives(trace)["/dev/vfio/devices/vfio1"] == 1 + 4
 
 
+def taken_away(scratch, word):
+    """The host takes a disk in the middle of its I/O; the other one goes on, and nothing of the first is left."""
+    path, trace = scratch / "control", scratch / "trace.jsonl"
+    r = guest.Run(scratch, "--quiet", "--job", "hotplug", "--append", f"nestor.arg=1,{word}", "--timeout", 200,
+                  "--control", path, "--trace", trace,
+                  "--device", f"nvme,file={guest.disk(scratch)},serial=stays",
+                  "--device", f"nvme,file={guest.disk(scratch, name='moves.img')},serial=moves,at=port",
+                  "--device", f"nvme,file={guest.disk(scratch, name='slot.img')},serial=slot")
+    r.wait_for("guest: unplug 1\n")
+    control = Control(path)
+    assert "only a device on a port" in control.ask("withdraw 2")
+    if word == "pull":      # QEMU cannot unplug that one: it is dead, and nobody else minds
+        assert control.ask("pull 2") == "ok"
+        assert "has taken it away" in control.ask("pull 2")
+    assert control.ask("unplug 1") == "ok"
+    assert "not plugged in" in control.ask(f"{word} 1")
+    r.wait_for("guest: plug 1\n")
+    assert control.ask("plug 1") == "ok"
+    r.wait_for(f"guest: {word}\n")
+    assert control.ask(f"{word} 1") == "ok"
+    for line in ("plug 1", "unplug 1", f"{word} 1"):
+        assert "has taken it away" in control.ask(line), line
+    assert r.wait() == 0, r.output()[-4000:]
+    r.assert_nothing_left()
+    guest.assert_clean(r.report())
+    assert "check: " not in r.output(), r.output()[-4000:]
+    assert ("device 2: the host asks for it" in r.output()) == (word == "pull")
+    assert assert_nothing_lives(trace)["/dev/vfio/devices/vfio1"] == 3    # dry run, boot, plug
+
+
+@guest.test
+def the_host_asks_for_a_disk(scratch):
+    taken_away(scratch, "withdraw")
+
+
+@guest.test
+def a_disk_is_pulled_out(scratch):
+    taken_away(scratch, "pull")
+
+
 @guest.test
 def two_units_and_renumbered_buses(scratch):
     """The second port's bus is 2 for firmware and 9 for this Linux: its device is known by the new number."""
