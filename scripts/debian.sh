@@ -110,12 +110,15 @@ install_packages()
 
 # ---- the private apt root
 
-# The mirror of the suite this machine itself was installed from, as apt reads its own configuration.
+# The suite this machine itself was installed from.
+machine_suite() { (. /etc/os-release && echo "${VERSION_CODENAME:-}"); }
+
+# The mirror of that suite, as apt reads its own configuration.
 machine_mirror()
 {
 	local codename
 
-	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+	codename=$(machine_suite)
 	[ -n "$codename" ] || die "/etc/os-release names no VERSION_CODENAME: is this a Debian machine?"
 	mirror=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
 		awk -v c="$codename" '$1 == c && $2 !~ /^cdrom:/ && !u { u = $2 } END { print u }')
