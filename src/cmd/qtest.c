@@ -5,6 +5,7 @@
  * of a socket; the machine ends with it.
  */
 #include "cmd/cmd.h"
+#include "cmd/host_choice.h"
 #include "endpoint/endpoint.h"
 #include "frontend/qtest/session.h"
 
@@ -34,6 +35,12 @@ static const char help[] =
 	"  --device testdev[,mode=emulated|passthrough]\n"
 	"                    a device, the first at 00:01.0; again for more (default: one); with a\n"
 	"                    mode, of that kind whatever the others are\n"
+	"  --host soft|/dev/iommu\n"
+	"                    whose devices are passed through: those of a software host (the\n"
+	"                    default), or of this machine by its kernel\n"
+	"  --device 0000:3d:00.0\n"
+	"                    with --host /dev/iommu: a PCI device of this machine that vfio-pci\n"
+	"                    has; also by its VFIO device, /dev/vfio/devices/vfio0\n"
 	"  --offer FEATURE   what the unit offers beyond first-stage tables of four levels:\n"
 	"                    second-stage, nested or five-level; again for more. VT-d only\n"
 	"  --memory SIZE     memory of the machine, with M or G (default: 256M)\n"
@@ -54,6 +61,7 @@ enum {
 	OPT_EMULATED = 256,
 	OPT_PASSTHROUGH,
 	OPT_DEVICE,
+	OPT_HOST,
 	OPT_OFFER,
 	OPT_MEMORY,
 	OPT_LOAD,
@@ -68,6 +76,7 @@ static const struct option longopts[] = {
 	{ "emulated", no_argument, NULL, OPT_EMULATED },
 	{ "passthrough", no_argument, NULL, OPT_PASSTHROUGH },
 	{ "device", required_argument, NULL, OPT_DEVICE },
+	{ "host", required_argument, NULL, OPT_HOST },
 	{ "offer", required_argument, NULL, OPT_OFFER },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "load", required_argument, NULL, OPT_LOAD },
@@ -82,13 +91,24 @@ static const struct option longopts[] = {
 enum mode { AS_OTHERS, EMULATED, PASSTHROUGH };
 
 static const char *const units[] = { [QTEST_VTD] = "vtd", [QTEST_SMMUV3] = "smmuv3" };
+/* What can nest a unit's tables. */
+static const enum nst_soft_iommu host_iommus[] = {
+	[QTEST_VTD] = NST_SOFT_VTD,
+	[QTEST_SMMUV3] = NST_SOFT_SMMUV3,
+};
+
+struct device_choice {
+	enum mode mode;	  /* parse() leaves no AS_OTHERS */
+	const char *name; /* of this machine's device; NULL: one is made */
+};
 
 struct options {
 	enum qtest_unit unit;
+	enum host_kind host;
 	bool passthrough, verbose;
 	unsigned int num_devices, features;
-	enum mode modes[QTEST_MAX_FUNCTIONS]; /* parse() leaves no AS_OTHERS */
-	bool need_host;
+	struct device_choice devices[QTEST_MAX_FUNCTIONS];
+	bool need_host, named; /* a device to pass through, one of this machine */
 	uint64_t memory;
 	const char *socket, *load, *save;
 };
@@ -129,10 +149,16 @@ static int take_device(struct options *o, const char *text)
 	for (enum mode mode = AS_OTHERS; mode <= PASSTHROUGH; mode++) {
 		if (strcmp(text, names[mode]))
 			continue;
-		o->modes[o->num_devices++] = mode;
+		o->devices[o->num_devices++].mode = mode;
 		return -1;
 	}
-	complain("--device %s is not known here; there is \"testdev\"", text);
+	if (host_choice_is_name(text)) {
+		o->devices[o->num_devices++] = (struct device_choice){ PASSTHROUGH, text };
+		return -1;
+	}
+	complain("--device %s is not known here; there is \"testdev\", and with --host "
+		 "/dev/iommu a device of this machine, such as 0000:00:02.0",
+		 text);
 	return EXIT_USAGE;
 }
 
@@ -178,6 +204,8 @@ static int take_option(int opt, struct options *o)
 		return -1;
 	case OPT_DEVICE:
 		return take_device(o, optarg);
+	case OPT_HOST:
+		return host_choice_parse(optarg, &o->host);
 	case OPT_OFFER:
 		return take_feature(o, optarg);
 	case OPT_MEMORY:
@@ -204,6 +232,53 @@ static int take_option(int opt, struct options *o)
 	}
 }
 
+static bool named_before(const struct options *o, unsigned int i)
+{
+	for (unsigned int j = 0; j < i; j++)
+		if (o->devices[i].name && o->devices[j].name &&
+		    !strcmp(o->devices[i].name, o->devices[j].name))
+			return true;
+	return false;
+}
+
+/* Are the devices those of the host? */
+static int check_devices(struct options *o)
+{
+	for (unsigned int i = 0; i < o->num_devices; i++) {
+		struct device_choice *d = &o->devices[i];
+
+		if (d->mode == AS_OTHERS)
+			d->mode = o->passthrough ? PASSTHROUGH : EMULATED;
+		o->need_host |= d->mode == PASSTHROUGH;
+		o->named |= d->name != NULL;
+		if (d->name && o->host != HOST_KERNEL) {
+			complain("%s is a device of this machine: it needs --host /dev/iommu",
+				 d->name);
+			return EXIT_USAGE;
+		}
+		if (named_before(o, i)) {
+			complain("--device %s is there twice", d->name);
+			return EXIT_USAGE;
+		}
+		if (!d->name && d->mode == PASSTHROUGH && o->host == HOST_KERNEL) {
+			complain("a testdev cannot be passed through with --host /dev/iommu, only "
+				 "emulated: name a device of this machine, such as 0000:00:02.0");
+			return EXIT_USAGE;
+		}
+	}
+	if (o->host == HOST_KERNEL && !o->named) {
+		complain("--host /dev/iommu needs a --device of this machine, such as "
+			 "0000:00:02.0");
+		return EXIT_USAGE;
+	}
+	if (o->named && (o->load || o->save)) {
+		complain("a machine with a device of --host /dev/iommu cannot be saved: --load "
+			 "and --save are for testdev");
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
 /* -1 if there is something to run, else the status to exit with. */
 static int parse(int argc, char **argv, struct options *o)
 {
@@ -220,11 +295,9 @@ static int parse(int argc, char **argv, struct options *o)
 	}
 	if (!o->num_devices)
 		o->num_devices = 1;
-	for (unsigned int i = 0; i < o->num_devices; i++) {
-		if (o->modes[i] == AS_OTHERS)
-			o->modes[i] = o->passthrough ? PASSTHROUGH : EMULATED;
-		o->need_host |= o->modes[i] == PASSTHROUGH;
-	}
+	status = check_devices(o);
+	if (status >= 0)
+		return status;
 	if (o->unit != QTEST_VTD && o->features) {
 		complain("--offer is for --viommu vtd");
 		return EXIT_USAGE;
@@ -238,8 +311,9 @@ static int parse(int argc, char **argv, struct options *o)
 
 /* --- the machine -------------------------------------------------------------------------- */
 
-static int add_device(struct qtest_machine *m, enum mode mode, struct nst_host *host,
-		      const struct nst_log *log)
+/* A device that is made, for the software host or the machine itself. */
+static int add_made(struct qtest_machine *m, enum mode mode, struct nst_host *host,
+		    const struct nst_log *log)
 {
 	struct endpoint *ep;
 	char path[64];
@@ -253,6 +327,30 @@ static int add_device(struct qtest_machine *m, enum mode mode, struct nst_host *
 	return ret ? ret : machine_add_emulated(m, ep);
 }
 
+/* -1, or the status to exit with, the user having been told. */
+static int add_device(struct qtest_machine *m, const struct device_choice *d, struct nst_host *host,
+		      const struct qtest_machine_config *config)
+{
+	struct host_device found;
+	int ret, status;
+
+	if (!d->name) {
+		ret = add_made(m, d->mode, host, config->log);
+		if (!ret)
+			return -1;
+		complain("cannot make the machine: %s", strerror(-ret));
+		return EXIT_FAILED;
+	}
+	status = host_choice_find(host, d->name, host_iommus[config->unit], &found);
+	if (status >= 0)
+		return status;
+	ret = machine_add_passthrough(m, found.path);
+	if (!ret)
+		return -1;
+	host_choice_explain(d->name, ret);
+	return EXIT_FAILED;
+}
+
 static int make_machine(const struct options *o, struct nst_host *host, const struct nst_log *log,
 			struct qtest_machine **out)
 {
@@ -263,15 +361,16 @@ static int make_machine(const struct options *o, struct nst_host *host, const st
 		.memory = o->memory,
 		.features = o->features,
 	};
-	int ret = machine_create(&config, out);
+	int ret = machine_create(&config, out), status = -1;
 
 	if (ret) {
 		*out = NULL;
-		return ret;
+		complain("cannot make the machine: %s", strerror(-ret));
+		return EXIT_FAILED;
 	}
-	for (unsigned int i = 0; i < o->num_devices && !ret; i++)
-		ret = add_device(*out, o->modes[i], host, log);
-	return ret;
+	for (unsigned int i = 0; i < o->num_devices && status < 0; i++)
+		status = add_device(*out, &o->devices[i], host, &config);
+	return status;
 }
 
 /* All of @path's bytes, to be freed. */
@@ -414,25 +513,21 @@ int cmd_qtest(int argc, char **argv)
 	struct qtest_machine *machine = NULL;
 	struct nst_host *host = NULL;
 	struct options options;
-	int ret = 0, status = parse(argc, argv, &options);
+	int status = parse(argc, argv, &options);
 
 	if (status >= 0)
 		return status;
 	signal(SIGPIPE, SIG_IGN);
-	soft.iommu = options.unit == QTEST_VTD ? NST_SOFT_VTD : NST_SOFT_SMMUV3;
+	soft.iommu = host_iommus[options.unit];
 	soft.log = cmd_log(options.verbose ? NST_LOG_DEBUG : NST_LOG_WARN);
 	if (options.need_host)
-		ret = nst_host_soft_create(&soft, &host);
-	if (!ret)
-		ret = make_machine(&options, host, soft.log, &machine);
-	if (ret) {
-		complain("cannot make the machine: %s", strerror(-ret));
-		status = EXIT_FAILED;
-	} else if (options.load && load(machine, options.load)) {
+		status = host_choice_open(options.host, &soft, &host);
+	if (status < 0)
+		status = make_machine(&options, host, soft.log, &machine);
+	if (status < 0 && options.load && load(machine, options.load))
 		status = EXIT_USAGE;
-	} else {
+	if (status < 0)
 		status = run(&options, machine);
-	}
 	machine_destroy(machine);
 	nst_host_destroy(host);
 	return status;
