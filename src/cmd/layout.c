@@ -56,9 +56,9 @@ nst_rid layout_rid(const struct device_option *o, unsigned int device, uint8_t b
 	return (nst_rid)(0xff00 | layout_port_slot(device) << 3);
 }
 
-struct dmar_scope layout_scope(const struct device_option *o, unsigned int device)
+struct nst_dmar_scope layout_scope(const struct device_option *o, unsigned int device)
 {
-	return (struct dmar_scope){
+	return (struct nst_dmar_scope){
 		.device = (uint8_t)(FIRST_SLOT + device),
 		.bridge = o->place == PLACE_PORT,
 	};

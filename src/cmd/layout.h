@@ -9,7 +9,8 @@
 #define CMD_LAYOUT_H
 
 #include "cmd/device_option.h"
-#include "firmware/dmar.h"
+
+#include <nestor/firmware.h>
 
 struct layout_name {
 	char text[32];
@@ -32,6 +33,6 @@ unsigned int layout_port_slot(unsigned int device);
 nst_rid layout_rid(const struct device_option *option, unsigned int device, uint8_t bus);
 
 /* How the DMAR table names it, or the port it is on. */
-struct dmar_scope layout_scope(const struct device_option *option, unsigned int device);
+struct nst_dmar_scope layout_scope(const struct device_option *option, unsigned int device);
 
 #endif

@@ -19,8 +19,8 @@
 #include "cmd/qemu.h"
 #include "cmd/report.h"
 #include "cmd/topology.h"
-#include "firmware/dmar.h"
-#include "firmware/iort.h"
+
+#include <nestor/firmware.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -285,7 +285,7 @@ static int probe(struct run *run)
 }
 
 /* The devices of unit @u. */
-static size_t make_scopes(const struct server *s, unsigned int u, struct dmar_scope *scopes)
+static size_t make_scopes(const struct server *s, unsigned int u, struct nst_dmar_scope *scopes)
 {
 	size_t count = 0;
 
@@ -297,9 +297,9 @@ static size_t make_scopes(const struct server *s, unsigned int u, struct dmar_sc
 
 static int make_dmar(struct run *run)
 {
-	struct dmar_scope scopes[RUN_MAX_UNITS][RUN_MAX_DEVICES];
-	struct dmar_unit units[RUN_MAX_UNITS];
-	struct dmar_params params = {
+	struct nst_dmar_scope scopes[RUN_MAX_UNITS][RUN_MAX_DEVICES];
+	struct nst_dmar_unit units[RUN_MAX_UNITS];
+	struct nst_dmar_params params = {
 		.address_width = ADDRESS_WIDTH,
 		.units = units,
 		.num_units = run->server.num_units,
@@ -309,12 +309,12 @@ static int make_dmar(struct run *run)
 	int ret;
 
 	for (unsigned int u = 0; u < run->server.num_units; u++)
-		units[u] = (struct dmar_unit){
+		units[u] = (struct nst_dmar_unit){
 			.base = run->bars[u],
 			.scopes = scopes[u],
 			.num_scopes = make_scopes(&run->server, u, scopes[u]),
 		};
-	ret = dmar_build(&params, &table, &size);
+	ret = nst_dmar_build(&params, &table, &size);
 	if (ret)
 		return ret;
 	run->dmar = memfd_create("nestor-dmar", MFD_CLOEXEC);
@@ -325,14 +325,14 @@ static int make_dmar(struct run *run)
 }
 
 /* The devices of unit @u; of one on a port, all that the bus there can have. */
-static size_t make_rids(const struct run *run, unsigned int u, struct iort_rids *rids)
+static size_t make_rids(const struct run *run, unsigned int u, struct nst_rid_range *rids)
 {
 	const struct server *s = &run->server;
 	size_t count = 0;
 
 	for (unsigned int i = 0; i < s->num_devices; i++)
 		if (s->devices[i].option.unit == u)
-			rids[count++] = (struct iort_rids){
+			rids[count++] = (struct nst_rid_range){
 				.first = run->rids[i],
 				.last = server_has_bus(s, i) ? run->rids[i] | 0xff : run->rids[i],
 			};
@@ -342,16 +342,16 @@ static size_t make_rids(const struct run *run, unsigned int u, struct iort_rids 
 static int make_iort(struct run *run)
 {
 	static const uint32_t its = 0; /* the id that QEMU gives it */
-	struct iort_rids rids[RUN_MAX_UNITS][RUN_MAX_DEVICES];
-	struct iort_smmu units[RUN_MAX_UNITS];
-	struct iort_root root = {
+	struct nst_rid_range rids[RUN_MAX_UNITS][RUN_MAX_DEVICES];
+	struct nst_firmware_smmuv3 units[RUN_MAX_UNITS];
+	struct nst_iort_root root = {
 		.address_bits = 64,
 		.ats = true,
 		.canwbs = true,
 		.units = units,
 		.num_units = run->server.num_units,
 	};
-	struct iort_params params = {
+	struct nst_iort_params params = {
 		/* only a newer revision of QEMU's own takes its place */
 		.oem = { .id = "BOCHS", .table_id = "BXPC", .revision = 0x100 },
 		.its = &its,
@@ -364,15 +364,15 @@ static int make_iort(struct run *run)
 	int ret;
 
 	for (unsigned int u = 0; u < run->server.num_units; u++)
-		units[u] = (struct iort_smmu){
+		units[u] = (struct nst_firmware_smmuv3){
 			.base = run->bars[u],
-			.model = IORT_MODEL_HI161X, /* which has MSIs pass by it untranslated */
+			.model = NST_SMMUV3_MODEL_HI161X, /* MSIs pass by it untranslated */
 			.coherent = true,
 			.has_msis = true, /* by our DMA messages, which QEMU gives the id 0 */
 			.rids = rids[u],
 			.num_rids = make_rids(run, u, rids[u]),
 		};
-	ret = iort_build(&params, &table, &size);
+	ret = nst_iort_build(&params, &table, &size);
 	if (ret)
 		return ret;
 	run->initrd = machine_make_initramfs(run->options.initrd, "iort.aml", table, size);

@@ -22,7 +22,7 @@ static uint8_t checksum(const uint8_t *bytes, size_t size)
 }
 
 void acpi_finish(struct acpi_header *header, const char *signature, uint8_t revision,
-		 const struct acpi_oem *oem, size_t size)
+		 const struct nst_acpi_oem *oem, size_t size)
 {
 	*header = (struct acpi_header){
 		.length = le32_make((uint32_t)size),

@@ -5,6 +5,8 @@
 
 #include "base/endian.h"
 
+#include <nestor/firmware.h>
+
 struct acpi_header {
 	char signature[4];
 	le32 length;
@@ -16,15 +18,8 @@ struct acpi_header {
 };
 _Static_assert(sizeof(struct acpi_header) == 36, "ACPI table header");
 
-/* Who made a table. Names are padded with spaces. */
-struct acpi_oem {
-	const char *id;	      /* up to 6 characters */
-	const char *table_id; /* up to 8 */
-	uint32_t revision;
-};
-
 /* Fill the header of the finished table of @size bytes that it begins. */
 void acpi_finish(struct acpi_header *header, const char *signature, uint8_t revision,
-		 const struct acpi_oem *oem, size_t size);
+		 const struct nst_acpi_oem *oem, size_t size);
 
 #endif

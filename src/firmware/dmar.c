@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* See dmar.h, and VT-d 4.1: sizes first, then every structure is written once, front to back. */
-#include "firmware/dmar.h"
-
+/*
+ * The table of VT-d 4.1 s8.1 DMA Remapping Reporting Structure: sizes first, then every structure
+ * is written once, front to back.
+ */
 #include "base/alloc.h"
 #include "base/bits.h"
 #include "base/endian.h"
@@ -35,12 +36,12 @@ enum { DMAR_REVISION = 1, DRHD_TYPE = 0, SCOPE_PCI_ENDPOINT = 1, SCOPE_PCI_BRIDG
 /* what the 16-bit length of a DRHD can hold */
 enum { MAX_SCOPES = (UINT16_MAX - sizeof(struct drhd)) / sizeof(struct scope) };
 
-static size_t unit_size(const struct dmar_unit *unit)
+static size_t unit_size(const struct nst_dmar_unit *unit)
 {
 	return sizeof(struct drhd) + unit->num_scopes * sizeof(struct scope);
 }
 
-static uint8_t *put_unit(uint8_t *at, const struct dmar_unit *unit)
+static uint8_t *put_unit(uint8_t *at, const struct nst_dmar_unit *unit)
 {
 	struct drhd drhd = {
 		.type = le16_make(DRHD_TYPE),
@@ -52,7 +53,7 @@ static uint8_t *put_unit(uint8_t *at, const struct dmar_unit *unit)
 	memcpy(at, &drhd, sizeof(drhd));
 	at += sizeof(drhd);
 	for (size_t i = 0; i < unit->num_scopes; i++) {
-		const struct dmar_scope *s = &unit->scopes[i];
+		const struct nst_dmar_scope *s = &unit->scopes[i];
 		struct scope scope = {
 			.type = s->bridge ? SCOPE_PCI_BRIDGE : SCOPE_PCI_ENDPOINT,
 			.length = sizeof(scope),
@@ -67,9 +68,9 @@ static uint8_t *put_unit(uint8_t *at, const struct dmar_unit *unit)
 	return at;
 }
 
-static const struct acpi_oem oem = { .id = "NESTOR", .table_id = "NSTRDMAR", .revision = 1 };
+static const struct nst_acpi_oem oem = { .id = "NESTOR", .table_id = "NSTRDMAR", .revision = 1 };
 
-int dmar_build(const struct dmar_params *params, void **table, size_t *size)
+int nst_dmar_build(const struct nst_dmar_params *params, void **table, size_t *size)
 {
 	size_t total = sizeof(struct dmar_header);
 	struct dmar_header *header;
@@ -78,7 +79,7 @@ int dmar_build(const struct dmar_params *params, void **table, size_t *size)
 	if (params->address_width < 1 || params->address_width > 64)
 		return -EINVAL;
 	for (size_t i = 0; i < params->num_units; i++) {
-		const struct dmar_unit *unit = &params->units[i];
+		const struct nst_dmar_unit *unit = &params->units[i];
 
 		if (!IS_ALIGNED(unit->base, PAGE_SIZE_4K) || unit->num_scopes > MAX_SCOPES)
 			return -EINVAL;

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * See iort.h. Nodes refer to each other by their offset in the table, so all are placed
+ * The IO Remapping Table. Nodes refer to each other by their offset in the table, so all are placed
  * before any is written: the ITS group, then each unit with its windows, then the root
  * complexes. Layouts: Arm DEN 0049E.e, under the names that it gives the nodes.
  */
-#include "firmware/iort.h"
-
 #include "base/alloc.h"
 #include "base/bits.h"
 #include "base/endian.h"
+#include "firmware/acpi.h"
 
 #include <errno.h>
 #include <string.h>
@@ -132,7 +131,7 @@ static int make_node(struct builder *b, uint8_t type, uint8_t revision, size_t s
 	return 0;
 }
 
-static int put_its(struct builder *b, const struct iort_params *params)
+static int put_its(struct builder *b, const struct nst_iort_params *params)
 {
 	struct its_group its = { .count = le32_make((uint32_t)params->num_its) };
 	int ret;
@@ -154,7 +153,7 @@ static int put_its(struct builder *b, const struct iort_params *params)
 }
 
 /* Mapping 0 is for the MSIs of devices, mapping 1 for the unit's own. */
-static int put_smmu(struct builder *b, const struct iort_smmu *unit)
+static int put_smmu(struct builder *b, const struct nst_firmware_smmuv3 *unit)
 {
 	size_t num_mappings = unit->has_msis ? 2 : 1;
 	struct smmuv3 smmu = {
@@ -184,7 +183,7 @@ static int put_smmu(struct builder *b, const struct iort_smmu *unit)
 	return 0;
 }
 
-static int put_range(struct builder *b, const struct iort_window *window)
+static int put_range(struct builder *b, const struct nst_identity_window *window)
 {
 	struct rmr_range range = { 0 };
 
@@ -198,7 +197,7 @@ static int put_range(struct builder *b, const struct iort_window *window)
 	return 0;
 }
 
-static int put_windows(struct builder *b, const struct iort_smmu *unit, uint32_t smmu)
+static int put_windows(struct builder *b, const struct nst_firmware_smmuv3 *unit, uint32_t smmu)
 {
 	size_t ranges = sizeof(struct rmr) + unit->num_rids * sizeof(struct mapping);
 	struct rmr rmr = {
@@ -237,7 +236,7 @@ static int compare_spans(const void *a, const void *b)
  * The requester ids of @root's units in order, and between them those of no unit. @smmu are
  * the units' offsets. Returns how many spans that makes, or -EINVAL.
  */
-static int make_spans(struct builder *b, const struct iort_root *root, const uint32_t *smmu)
+static int make_spans(struct builder *b, const struct nst_iort_root *root, const uint32_t *smmu)
 {
 	struct span *spans = b->spans;
 	size_t taken = 0, n;
@@ -262,7 +261,7 @@ static int make_spans(struct builder *b, const struct iort_root *root, const uin
 	return (int)n;
 }
 
-static int put_root(struct builder *b, const struct iort_root *root, const uint32_t *smmu)
+static int put_root(struct builder *b, const struct nst_iort_root *root, const uint32_t *smmu)
 {
 	struct root_complex complex = {
 		.coherent = le32_make(1),
@@ -292,7 +291,7 @@ static int put_root(struct builder *b, const struct iort_root *root, const uint3
 }
 
 /* Everything after the header, to the table or, without one, only for its size. */
-static int put_nodes(struct builder *b, const struct iort_params *params)
+static int put_nodes(struct builder *b, const struct nst_iort_params *params)
 {
 	size_t n = 0;
 	int ret;
@@ -302,7 +301,7 @@ static int put_nodes(struct builder *b, const struct iort_params *params)
 	ret = put_its(b, params);
 	for (size_t r = 0; r < params->num_roots; r++)
 		for (size_t u = 0; u < params->roots[r].num_units && !ret; u++) {
-			const struct iort_smmu *unit = &params->roots[r].units[u];
+			const struct nst_firmware_smmuv3 *unit = &params->roots[r].units[u];
 
 			b->smmu[n++] = (uint32_t)b->at;
 			ret = put_smmu(b, unit);
@@ -318,12 +317,12 @@ static int put_nodes(struct builder *b, const struct iort_params *params)
 }
 
 /* What put_nodes() works with: all the units, and the spans of the root that has most. */
-static int make_room(struct builder *b, const struct iort_params *params)
+static int make_room(struct builder *b, const struct nst_iort_params *params)
 {
 	size_t units = 0, most = 0;
 
 	for (size_t r = 0; r < params->num_roots; r++) {
-		const struct iort_root *root = &params->roots[r];
+		const struct nst_iort_root *root = &params->roots[r];
 		size_t ranges = 0;
 
 		for (size_t u = 0; u < root->num_units; u++) {
@@ -339,7 +338,7 @@ static int make_room(struct builder *b, const struct iort_params *params)
 	return b->spans ? 0 : -ENOMEM;
 }
 
-static int build(struct builder *b, const struct iort_params *params)
+static int build(struct builder *b, const struct nst_iort_params *params)
 {
 	struct iort_header *header;
 	int ret = make_room(b, params);
@@ -359,7 +358,7 @@ static int build(struct builder *b, const struct iort_params *params)
 	return ret;
 }
 
-int iort_build(const struct iort_params *params, void **table, size_t *size)
+int nst_iort_build(const struct nst_iort_params *params, void **table, size_t *size)
 {
 	struct builder b = { 0 };
 	int ret = build(&b, params);

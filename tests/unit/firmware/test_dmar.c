@@ -5,14 +5,15 @@
 #include "base/alloc.h"
 #include "base/bits.h"
 #include "base/endian.h"
-#include "firmware/dmar.h"
 #include "iasl.h"
+
+#include <nestor/firmware.h>
 
 #include <errno.h>
 #include <string.h>
 
-static const struct dmar_scope scopes[] = { { 0, 4, 0, false }, { 0xfe, 31, 7, true } };
-static const struct dmar_unit units[] = {
+static const struct nst_dmar_scope scopes[] = { { 0, 4, 0, false }, { 0xfe, 31, 7, true } };
+static const struct nst_dmar_unit units[] = {
 	{ .base = 0xfebd5000, .scopes = scopes, .num_scopes = 2 },
 	{ .base = 0x123456789000, .segment = 0x2a01 },
 };
@@ -30,11 +31,11 @@ static const uint8_t two_units[] = {
 
 static void exact_bytes(void **state)
 {
-	const struct dmar_params params = { 48, units, 2 };
+	const struct nst_dmar_params params = { 48, units, 2 };
 	void *table;
 	size_t size;
 
-	assert_int_equal(dmar_build(&params, &table, &size), 0);
+	assert_int_equal(nst_dmar_build(&params, &table, &size), 0);
 	assert_int_equal(size, sizeof(two_units));
 	assert_memory_equal(table, two_units, size);
 	free(table);
@@ -42,24 +43,24 @@ static void exact_bytes(void **state)
 
 static void every_table_sums_to_zero(void **state)
 {
-	struct dmar_scope many[300];
+	struct nst_dmar_scope many[300];
 	uint64_t seed = 9;
 
 	for (int i = 0; i < 200; i++) {
-		struct dmar_unit unit = { .scopes = many, .num_scopes = test_random(&seed) % 300 };
-		const struct dmar_params params = { 1 + (unsigned int)i % 64, &unit, 1 };
+		struct nst_dmar_unit unit = { .scopes = many, .num_scopes = test_random(&seed) % 300 };
+		const struct nst_dmar_params params = { 1 + (unsigned int)i % 64, &unit, 1 };
 		uint8_t *table, sum = 0;
 		void *got;
 		size_t size;
 
 		for (size_t n = 0; n < unit.num_scopes; n++)
-			many[n] = (struct dmar_scope){
+			many[n] = (struct nst_dmar_scope){
 				.bus = (uint8_t)test_random(&seed), .device = i % 32,
 				.function = n % 8, .bridge = n % 3 == 0,
 			};
 		unit.base = test_random(&seed) & -4096ULL;
 		unit.segment = (uint16_t)test_random(&seed);
-		assert_int_equal(dmar_build(&params, &got, &size), 0);
+		assert_int_equal(nst_dmar_build(&params, &got, &size), 0);
 		table = got;
 		for (size_t n = 0; n < size; n++)
 			sum += table[n];
@@ -75,7 +76,7 @@ static void every_table_sums_to_zero(void **state)
 static void limits(void **state)
 {
 	enum { MOST = (65535 - 16) / 8 };	/* what a 16-bit length can hold */
-	static struct dmar_scope many[MOST];
+	static struct nst_dmar_scope many[MOST];
 	static const struct {
 		uint64_t base;
 		size_t num_scopes;
@@ -96,12 +97,12 @@ static void limits(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct dmar_unit unit = { rows[i].base, 0, many, rows[i].num_scopes };
-		const struct dmar_params params = { rows[i].width, &unit, 1 };
+		struct nst_dmar_unit unit = { rows[i].base, 0, many, rows[i].num_scopes };
+		const struct nst_dmar_params params = { rows[i].width, &unit, 1 };
 		void *table = NULL;
 		size_t size = 77;
 
-		assert_int_equal(dmar_build(&params, &table, &size), rows[i].ret);
+		assert_int_equal(nst_dmar_build(&params, &table, &size), rows[i].ret);
 		if (rows[i].ret) {
 			assert_null(table);
 			assert_int_equal(size, 77);
@@ -114,27 +115,27 @@ static void limits(void **state)
 
 static void no_units_and_no_memory(void **state)
 {
-	const struct dmar_params params = { 48, NULL, 0 };
+	const struct nst_dmar_params params = { 48, NULL, 0 };
 	void *table = NULL;
 	size_t size;
 
 	alloc_fail_nth(1);
-	assert_int_equal(dmar_build(&params, &table, &size), -ENOMEM);
+	assert_int_equal(nst_dmar_build(&params, &table, &size), -ENOMEM);
 	assert_null(table);
-	assert_int_equal(dmar_build(&params, &table, &size), 0);
+	assert_int_equal(nst_dmar_build(&params, &table, &size), 0);
 	assert_int_equal(size, 48);
 	free(table);
 }
 
 static void iasl_reads_it_back(void **state)
 {
-	const struct dmar_params params = { 48, units, 2 };
+	const struct nst_dmar_params params = { 48, units, 2 };
 	char text[16384];
 	const char *at = text;
 	size_t size;
 	void *table;
 
-	assert_int_equal(dmar_build(&params, &table, &size), 0);
+	assert_int_equal(nst_dmar_build(&params, &table, &size), 0);
 	iasl_disassemble(table, size, text, sizeof(text));
 	free(table);
 	iasl_expect(&at, "Signature", "\"DMAR\"");

@@ -8,8 +8,9 @@
 #include "base/alloc.h"
 #include "base/bits.h"
 #include "base/endian.h"
-#include "firmware/iort.h"
 #include "iasl.h"
+
+#include <nestor/firmware.h>
 
 #include <errno.h>
 #include <string.h>
@@ -17,14 +18,14 @@
 #define OEM { .id = "BOCHS", .table_id = "BXPC", .revision = 0x100 }
 
 static const uint32_t its[] = { 0 };
-static const struct iort_rids rids[] = { { 0x200, 0x2ff }, { 0x10, 0x1f } };
-static const struct iort_window window = { 0x8000000, 0x100000 };
+static const struct nst_rid_range rids[] = { { 0x200, 0x2ff }, { 0x10, 0x1f } };
+static const struct nst_identity_window window = { 0x8000000, 0x100000 };
 
-static struct iort_smmu make_unit(void)
+static struct nst_firmware_smmuv3 make_unit(void)
 {
-	return (struct iort_smmu){
+	return (struct nst_firmware_smmuv3){
 		.base = 0x10000000,
-		.model = IORT_MODEL_HI161X,
+		.model = NST_SMMUV3_MODEL_HI161X,
 		.coherent = true,
 		.event_gsiv = 0x6a,
 		.has_msis = true,
@@ -61,10 +62,10 @@ static const uint8_t one_unit[] = {
 
 static void exact_bytes(void **state)
 {
-	static const struct iort_rids upper = { 0x10, 0xffff };
-	struct iort_smmu unit = make_unit();
-	struct iort_root root = { 5, 48, true, true, &unit, 1 };
-	const struct iort_params params = { OEM, its, 1, &root, 1 };
+	static const struct nst_rid_range upper = { 0x10, 0xffff };
+	struct nst_firmware_smmuv3 unit = make_unit();
+	struct nst_iort_root root = { 5, 48, true, true, &unit, 1 };
+	const struct nst_iort_params params = { OEM, its, 1, &root, 1 };
 	void *table;
 	size_t size;
 
@@ -72,7 +73,7 @@ static void exact_bytes(void **state)
 	unit.num_rids = 1;
 	unit.windows = &window;
 	unit.num_windows = 1;
-	assert_int_equal(iort_build(&params, &table, &size), 0);
+	assert_int_equal(nst_iort_build(&params, &table, &size), 0);
 	assert_int_equal(size, sizeof(one_unit));
 	assert_memory_equal(table, one_unit, size);
 	free(table);
@@ -133,7 +134,7 @@ static void assert_sum(const struct reader *r)
 }
 
 /* Which unit has @rid, or none: by looking at every range. */
-static int owner(const struct iort_root *root, uint32_t rid)
+static int owner(const struct nst_iort_root *root, uint32_t rid)
 {
 	for (size_t u = 0; u < root->num_units; u++)
 		for (size_t i = 0; i < root->units[u].num_rids; i++)
@@ -142,7 +143,7 @@ static int owner(const struct iort_root *root, uint32_t rid)
 	return -1;
 }
 
-static void check_requesters(const struct reader *r, const struct iort_root *root, unsigned int n,
+static void check_requesters(const struct reader *r, const struct nst_iort_root *root, unsigned int n,
 			     unsigned int first_unit)
 {
 	uint32_t complex = find_node(r, 2, n), group = find_node(r, 0, 0);
@@ -166,7 +167,7 @@ static void check_requesters(const struct reader *r, const struct iort_root *roo
 }
 
 /* Windows are for exactly the stream ids of their unit. */
-static void check_windows(const struct reader *r, const struct iort_smmu *unit, uint32_t smmu)
+static void check_windows(const struct reader *r, const struct nst_firmware_smmuv3 *unit, uint32_t smmu)
 {
 	uint32_t rmr = 0;
 
@@ -194,7 +195,7 @@ static void check_windows(const struct reader *r, const struct iort_smmu *unit, 
 	}
 }
 
-static void check_unit(const struct reader *r, const struct iort_smmu *unit, unsigned int n)
+static void check_unit(const struct reader *r, const struct nst_firmware_smmuv3 *unit, unsigned int n)
 {
 	uint32_t at = find_node(r, 4, n), own = word(r, at + 64);
 
@@ -217,10 +218,10 @@ static void check_unit(const struct reader *r, const struct iort_smmu *unit, uns
 enum { MAX_UNITS = 3, MAX_RIDS = 6 };
 
 struct random_root {
-	struct iort_root root;
-	struct iort_smmu units[MAX_UNITS];
-	struct iort_rids rids[MAX_UNITS][MAX_RIDS];
-	struct iort_window windows[MAX_UNITS][2];
+	struct nst_iort_root root;
+	struct nst_firmware_smmuv3 units[MAX_UNITS];
+	struct nst_rid_range rids[MAX_UNITS][MAX_RIDS];
+	struct nst_identity_window windows[MAX_UNITS][2];
 };
 
 /* Disjoint ranges, dealt out to units from a random start, so that they are in no order. */
@@ -234,9 +235,9 @@ static void make_random(struct random_root *t, uint64_t *seed)
 		.units = t->units, .num_units = test_random(seed) % (MAX_UNITS + 1),
 	} };
 	for (size_t u = 0; u < t->root.num_units; u++) {
-		struct iort_smmu *unit = &t->units[u];
+		struct nst_firmware_smmuv3 *unit = &t->units[u];
 
-		*unit = (struct iort_smmu){
+		*unit = (struct nst_firmware_smmuv3){
 			.base = test_random(seed) & -0x10000ULL,
 			.model = test_random(seed) % 3, .coherent = test_random(seed) & 1,
 			.event_gsiv = (uint32_t)test_random(seed), .pri_gsiv = 1, .gerror_gsiv = 2,
@@ -246,7 +247,7 @@ static void make_random(struct random_root *t, uint64_t *seed)
 			.num_windows = test_random(seed) % 3,
 		};
 		for (size_t i = 0; i < unit->num_windows; i++)
-			t->windows[u][i] = (struct iort_window){
+			t->windows[u][i] = (struct nst_identity_window){
 				(test_random(seed) >> 1) & -0x10000ULL, 0x10000 << i };
 	}
 	while (t->root.num_units && at < 0x10000) {
@@ -256,13 +257,13 @@ static void make_random(struct random_root *t, uint64_t *seed)
 		last = MIN(last, 0xffff);
 		if (t->units[u].num_rids == MAX_RIDS)
 			break;
-		t->rids[u][t->units[u].num_rids++] = (struct iort_rids){ at, last };
+		t->rids[u][t->units[u].num_rids++] = (struct nst_rid_range){ at, last };
 		at = last + 1 + (test_random(seed) & 1 ? 0 : test_random(seed) % 0x1000);
 	}
 	for (size_t u = 0; u < t->root.num_units; u++)
 		if (t->units[u].num_rids > 1) {
 			size_t other = test_random(seed) % t->units[u].num_rids;
-			struct iort_rids first = t->rids[u][0];
+			struct nst_rid_range first = t->rids[u][0];
 
 			t->rids[u][0] = t->rids[u][other];
 			t->rids[u][other] = first;
@@ -277,8 +278,8 @@ static void every_requester_gets_where_it_should(void **state)
 	for (int round = 0; round < 16; round++) {
 		uint32_t ids[3] = { 4, 5, 6 };
 		unsigned int n = 0;
-		struct iort_root roots[2];
-		struct iort_params params = { OEM, ids, 1 + round % 3, roots, 1 + round % 2 };
+		struct nst_iort_root roots[2];
+		struct nst_iort_params params = { OEM, ids, 1 + round % 3, roots, 1 + round % 2 };
 		struct reader r;
 		void *table;
 
@@ -286,7 +287,7 @@ static void every_requester_gets_where_it_should(void **state)
 			make_random(&t[i], &seed);
 			roots[i] = t[i].root;
 		}
-		assert_int_equal(iort_build(&params, &table, &r.size), 0);
+		assert_int_equal(nst_iort_build(&params, &table, &r.size), 0);
 		r.table = table;
 		assert_sum(&r);
 		assert_int_equal(word(&r, find_node(&r, 0, 0) + 16), params.num_its);
@@ -303,20 +304,20 @@ static void every_requester_gets_where_it_should(void **state)
 
 static void edges_of_a_segment(void **state)
 {
-	static const struct iort_rids rows[][2] = {
+	static const struct nst_rid_range rows[][2] = {
 		{ { 0, 0 }, { 0xffff, 0xffff } }, { { 1, 1 }, { 0xfffe, 0xfffe } },
 		{ { 0, 0x7fff }, { 0x8000, 0xffff } }, { { 0, 0x7ffe }, { 0x8000, 0xfffe } },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct iort_smmu unit = make_unit();
-		struct iort_root root = { 0, 64, false, false, &unit, 1 };
-		const struct iort_params params = { OEM, its, 1, &root, 1 };
+		struct nst_firmware_smmuv3 unit = make_unit();
+		struct nst_iort_root root = { 0, 64, false, false, &unit, 1 };
+		const struct nst_iort_params params = { OEM, its, 1, &root, 1 };
 		struct reader r;
 		void *table;
 
 		unit.rids = rows[i];
-		assert_int_equal(iort_build(&params, &table, &r.size), 0);
+		assert_int_equal(nst_iort_build(&params, &table, &r.size), 0);
 		r.table = table;
 		check_requesters(&r, &root, 0, 0);
 		free(table);
@@ -327,22 +328,22 @@ static void edges_of_a_segment(void **state)
 
 struct limit {
 	const char *what;
-	void (*change)(struct iort_params *p, struct iort_root *root, struct iort_smmu *unit);
+	void (*change)(struct nst_iort_params *p, struct nst_iort_root *root, struct nst_firmware_smmuv3 *unit);
 };
 
-static const struct iort_rids overlap[] = { { 0x10, 0x1f }, { 0x1f, 0x20 } };
-static const struct iort_rids twice[] = { { 0x10, 0x1f }, { 0x10, 0x1f } };
-static const struct iort_rids backwards = { 2, 1 };
-static const struct iort_rids inside[] = { { 0x100, 0x1ff }, { 0, 0xffff } };
-static const struct iort_window odd_base = { 0x8001000, 0x10000 };
-static const struct iort_window odd_size = { 0x8000000, 0x1000 };
-static const struct iort_window empty = { 0x8000000, 0 };
-static const struct iort_window wraps = { -0x10000ULL, 0x20000 };
+static const struct nst_rid_range overlap[] = { { 0x10, 0x1f }, { 0x1f, 0x20 } };
+static const struct nst_rid_range twice[] = { { 0x10, 0x1f }, { 0x10, 0x1f } };
+static const struct nst_rid_range backwards = { 2, 1 };
+static const struct nst_rid_range inside[] = { { 0x100, 0x1ff }, { 0, 0xffff } };
+static const struct nst_identity_window odd_base = { 0x8001000, 0x10000 };
+static const struct nst_identity_window odd_size = { 0x8000000, 0x1000 };
+static const struct nst_identity_window empty = { 0x8000000, 0 };
+static const struct nst_identity_window wraps = { -0x10000ULL, 0x20000 };
 static uint32_t many_its[16384];
-static struct iort_rids many_rids[3275];
+static struct nst_rid_range many_rids[3275];
 
 #define CHANGE(name, statement)                                                                    \
-	static void name(struct iort_params *p, struct iort_root *root, struct iort_smmu *unit)    \
+	static void name(struct nst_iort_params *p, struct nst_iort_root *root, struct nst_firmware_smmuv3 *unit)    \
 	{                                                                                          \
 		statement;                                                                         \
 	}
@@ -373,7 +374,7 @@ static void limits(void **state)
 {
 	static const struct {
 		const char *what;
-		void (*change)(struct iort_params *p, struct iort_root *root, struct iort_smmu *unit);
+		void (*change)(struct nst_iort_params *p, struct nst_iort_root *root, struct nst_firmware_smmuv3 *unit);
 		int ret;
 	} rows[] = {
 		{ "nothing", nothing, 0 },
@@ -399,17 +400,17 @@ static void limits(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(many_rids); i++)
-		many_rids[i] = (struct iort_rids){ (uint16_t)(2 * i + 1), (uint16_t)(2 * i + 1) };
+		many_rids[i] = (struct nst_rid_range){ (uint16_t)(2 * i + 1), (uint16_t)(2 * i + 1) };
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct iort_smmu unit = make_unit();
-		struct iort_root root = { 0, 64, false, false, &unit, 1 };
-		struct iort_params params = { OEM, its, 1, &root, 1 };
+		struct nst_firmware_smmuv3 unit = make_unit();
+		struct nst_iort_root root = { 0, 64, false, false, &unit, 1 };
+		struct nst_iort_params params = { OEM, its, 1, &root, 1 };
 		void *table = NULL;
 		size_t size = 77;
 		int ret;
 
 		rows[i].change(&params, &root, &unit);
-		ret = iort_build(&params, &table, &size);
+		ret = nst_iort_build(&params, &table, &size);
 		if (ret != rows[i].ret)
 			print_error("%s: %d\n", rows[i].what, ret);
 		assert_int_equal(ret, rows[i].ret);
@@ -423,16 +424,16 @@ static void limits(void **state)
 
 static void no_memory(void **state)
 {
-	struct iort_smmu unit = make_unit();
-	struct iort_root root = { 0, 64, false, false, &unit, 1 };
-	const struct iort_params params = { OEM, its, 1, &root, 1 };
+	struct nst_firmware_smmuv3 unit = make_unit();
+	struct nst_iort_root root = { 0, 64, false, false, &unit, 1 };
+	const struct nst_iort_params params = { OEM, its, 1, &root, 1 };
 	void *table = NULL;
 	unsigned int n;
 	size_t size;
 
 	for (n = 1;; n++) {
 		alloc_fail_nth(n);
-		if (!iort_build(&params, &table, &size))
+		if (!nst_iort_build(&params, &table, &size))
 			break;
 		assert_null(table);
 		assert_int_equal(alloc_fail_left(), 0);
@@ -445,9 +446,9 @@ static void no_memory(void **state)
 /* Debian 12's iasl knows no memory ranges, so there are none. */
 static void iasl_reads_it_back(void **state)
 {
-	struct iort_smmu unit = make_unit();
-	struct iort_root root = { 0, 48, true, true, &unit, 1 };
-	const struct iort_params params = { OEM, its, 1, &root, 1 };
+	struct nst_firmware_smmuv3 unit = make_unit();
+	struct nst_iort_root root = { 0, 48, true, true, &unit, 1 };
+	const struct nst_iort_params params = { OEM, its, 1, &root, 1 };
 	static char text[65536];
 	const char *at = text;
 	static const char *const spans[][3] = { /* input, count less one, node */
@@ -458,7 +459,7 @@ static void iasl_reads_it_back(void **state)
 	size_t size;
 	void *table;
 
-	assert_int_equal(iort_build(&params, &table, &size), 0);
+	assert_int_equal(nst_iort_build(&params, &table, &size), 0);
 	iasl_disassemble(table, size, text, sizeof(text));
 	free(table);
 	iasl_expect(&at, "Signature", "\"IORT\"");
