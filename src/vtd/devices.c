@@ -77,7 +77,8 @@ static const char *objection(struct vtd_unit *u, nst_rid rid, const struct nst_d
 			return "another device has that requester id, and only devices behind one "
 			       "PCI bridge can share one";
 	}
-	return vtd_notify_has(u, rid) ? "an emulated device has that requester id" : NULL;
+	return notify_has(u->xlate.notifiers, rid) ? "an emulated device has that requester id"
+						   : NULL;
 }
 
 static int check_rid_locked(struct vtd_unit *u, nst_rid rid, const struct nst_device *dev,

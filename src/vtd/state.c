@@ -290,8 +290,8 @@ static int restore_locked(struct vtd_unit *u, struct image *img) REQUIRES(u->cmd
 		vtd_set_caps(u, cap, ecap);
 		return ret;
 	}
-	vtd_mirror_unmap_all(u);     /* what is there they learn with the next work */
-	u->frozen = true;	     /* by the guest of the other unit */
+	notify_unmap_all(u->xlate.notifiers); /* what is there they learn with the next work */
+	u->frozen = true;		      /* by the guest of the other unit */
 	wakeup_announce(&u->wakeup); /* commands and the queue may have been in the middle */
 	return 0;
 }

@@ -82,7 +82,7 @@ void vtd_xlate_configure(struct vtd_unit *u)
 	iotlb_flush_all(tr->iotlb);
 	vtd_notify_mark(tr, NULL);
 	rwlock_write_end(&tr->lock);
-	vtd_notify_tell(u);
+	notify_tell(tr->notifiers, &u->attach);
 }
 
 void vtd_xlate_claim(struct vtd_unit *u, nst_rid rid, bool passthrough)
@@ -168,7 +168,7 @@ void vtd_xlate_invalidate(struct vtd_unit *u, const struct vtd_desc *d)
 		flush_entries(tr, d);
 	vtd_notify_mark(tr, d);
 	rwlock_write_end(&tr->lock);
-	vtd_notify_tell(u);
+	notify_tell(tr->notifiers, &u->attach);
 }
 
 static struct vtd_xlate_entry *entry_slot(struct vtd_xlate *tr, nst_rid rid, uint32_t pasid)

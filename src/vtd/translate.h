@@ -28,7 +28,7 @@
 struct vtd_unit;
 struct vtd_desc;
 
-struct vtd_notifier;
+struct notifier;
 
 enum { VTD_XLATE_ENTRIES = 256 };
 
@@ -70,7 +70,7 @@ struct vtd_xlate {
 	uint64_t generation;	    /* of all changes */
 	struct iotlb *iotlb;
 	struct vtd_xlate_entry entries[VTD_XLATE_ENTRIES];
-	struct vtd_notifier *notifiers;	      /* changed with cmd_lock held too */
+	struct notifier *notifiers;	      /* changed with cmd_lock held too */
 	uint64_t passthrough[(1 << 16) / 64]; /* bit per requester that is not emulated */
 };
 

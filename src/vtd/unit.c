@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "viommu/page_service.h"
 
 #include <errno.h>
 
@@ -210,7 +211,7 @@ void vtd_reset_locked(struct vtd_unit *u)
 	if (!vtd_settle(u) || !vtd_mirror(u))
 		log_error(u->log, "vtd: a reset does not come to its end");
 	vtd_page_groups_prune(u);
-	vtd_page_service_reset(u);
+	page_service_reset(u->xlate.notifiers);
 	vtd_host_faults_forget(u);
 }
 

@@ -215,10 +215,6 @@ NST_MUST_CHECK bool vtd_notify_device_tlb(struct vtd_unit *u, const struct vtd_d
 	REQUIRES(u->cmd_lock);
 /* All that is pending for mirrors. False if the work of this run was spent before. */
 NST_MUST_CHECK bool vtd_mirror(struct vtd_unit *u) REQUIRES(u->cmd_lock);
-/* Mirrors hold nothing any more. */
-void vtd_mirror_unmap_all(struct vtd_unit *u) REQUIRES(u->cmd_lock);
-/* Has an emulated device with this requester id a notifier? */
-bool vtd_notify_has(const struct vtd_unit *u, nst_rid rid) REQUIRES(u->cmd_lock);
 
 /* ir.c: what @config asks for, added to what is offered. -EINVAL: it makes no sense. */
 NST_MUST_CHECK int vtd_ir_caps(const struct nst_vtd_config *config, uint64_t *cap, uint64_t *ecap);
@@ -257,7 +253,6 @@ NST_MUST_CHECK int vtd_page_request(struct nst_notifier *notifier, uint32_t pasi
 				    enum nst_page_answer *answer);
 NST_MUST_CHECK bool vtd_page_service_answer(struct vtd_unit *u, const struct vtd_desc *d)
 	REQUIRES(u->cmd_lock);
-void vtd_page_service_reset(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 
 /*
  * host_fault.c: have the host report what it refuses requests of @d for, if it can, and no more.
