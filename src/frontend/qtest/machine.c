@@ -183,11 +183,15 @@ void machine_destroy(struct qtest_machine *m)
 
 static struct qtest_function *next_function(struct qtest_machine *m)
 {
-	struct qtest_function *f = &m->functions[m->num_functions];
+	unsigned int n = m->num_functions;
+	struct qtest_function *f = &m->functions[n];
 
-	if (m->num_functions == QTEST_MAX_FUNCTIONS)
+	if (n == QTEST_MAX_FUNCTIONS)
 		return NULL;
-	*f = (struct qtest_function){ .machine = m, .rid = (nst_rid)((m->num_functions + 1) << 3) };
+	*f = (struct qtest_function){
+		.machine = m,
+		.rid = (nst_rid)((n % QTEST_SLOTS + 1) << 3 | n / QTEST_SLOTS),
+	};
 	return f;
 }
 

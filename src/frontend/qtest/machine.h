@@ -27,8 +27,8 @@
 #define QTEST_UNIT 0xfed90000ULL
 /* There can be no more memory, on any machine. */
 #define QTEST_MAX_MEMORY 0xb0000000ULL
-/* Functions stand in devices 1 to 16 of bus 0, in the order in which they are added. */
-enum { QTEST_MAX_FUNCTIONS = 16 };
+/* In the order in which they are added: 00:01.0, 00:02.0 ... 00:1e.0, then 00:01.1 and so on. */
+enum { QTEST_MAX_FUNCTIONS = 64, QTEST_SLOTS = 30 };
 
 struct qtest_machine;
 struct endpoint;
