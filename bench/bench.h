@@ -1,31 +1,43 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Benchmarks: rows of time per operation, each the median of several rounds, and beside it what
- * the machine needs for the least that has to happen. A row checks what it measured:
- * one that did something else fails the program.
+ * Benchmarks of functions of the library, in its process: rows of CPU time per operation, and
+ * beside each the least that has to happen for it on this machine, its floor. run.py asks for one
+ * sample at a time, by turns with everything else it measures:
+ *
+ *	bench_micro NAME own|floor OPERATIONS	on stdin, a line
+ *	ok NS | wrong				on stdout
+ *
+ * A row checks what it measured: one that did something else is wrong, however fast.
  */
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
+
+/* So many operations; false: they did not do what they should. */
+typedef bool bench_fn(void *opaque, unsigned int operations);
 
 struct bench_row {
 	const char *name;
-	const char *floor_name;	 /* "4 KiB memcpy" */
-	unsigned int operations; /* in a round */
-	/* One round, whole; false: it did not do what it should. */
-	bool (*run)(void *opaque, unsigned int operations);
-	/* The same number of the least that has to happen. */
-	bool (*floor)(void *opaque, unsigned int operations);
+	bench_fn *run;
+	bench_fn *floor; /* or NULL */
 	void *opaque;
+	unsigned int threads; /* that do the operations of a run each; 0 is 1 */
 };
 
-/*
- * Measures @rows in turns, so that what slows the machine for a while slows all of them, and
- * prints a table; @json may be NULL. Returns false if a row failed, after saying which.
- */
-bool bench_run(const struct bench_row *rows, unsigned int count, FILE *json);
+/* A file's rows; what they need is made with the first call of prepare(). */
+struct bench_group {
+	void (*prepare)(void);
+	const struct bench_row *rows;
+	size_t num_rows;
+};
+
+extern const struct bench_group bench_soft_host, bench_translate;
+
+/* The least that has to happen for things. */
+bool floor_system_call(void *unused, unsigned int operations);
+bool floor_eventfd_round_trip(void *unused, unsigned int operations);
 
 #endif
