@@ -116,12 +116,14 @@ static void reconcile_plain(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u
 	u->attach.work++;
 	d->plain.at.guest_pasid = lookup.rid_pasid;
 	vtd_apply(u, d, &d->plain, reason, &lookup);
+	if (d->plain.later)
+		vtd_busy(u, d);
 }
 
 void vtd_reconcile_device(struct vtd_unit *u, struct vtd_device *d)
 {
 	reconcile_plain(u, d);
-	d->scan = (struct vtd_scan){ .pending = d->pasid_bits };
+	vtd_scan_restart(u, d);
 }
 
 void vtd_reconcile_all(struct vtd_unit *u)
@@ -147,7 +149,7 @@ void vtd_reconcile_pasid(struct vtd_unit *u, uint32_t pasid)
 
 bool vtd_finish_plain(struct vtd_unit *u)
 {
-	for (struct vtd_device *d = u->devices; d; d = d->next) {
+	for (struct vtd_device *d = u->busy; d; d = d->next_busy) {
 		while (d->plain.later) {
 			if (attach_work_is_spent(&u->attach))
 				return false;

@@ -16,6 +16,7 @@ static void release_device(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u-
 {
 	const struct device_services none = { 0 };
 
+	vtd_scan_forget(u, d);
 	vtd_pasids_fini(u, d);
 	vtd_host_faults_detach(u, d);
 	if (attach_point_fini(&u->attach, &d->plain.at))

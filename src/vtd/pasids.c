@@ -177,16 +177,74 @@ struct vtd_point *vtd_point_find(struct vtd_device *d, uint32_t pasid)
 
 /* --- scans ---------------------------------------------------------------------------------- */
 
-static void begin(struct vtd_unit *u, struct vtd_device *d)
+void vtd_busy(struct vtd_unit *u, struct vtd_device *d)
+{
+	if (d->busy)
+		return;
+	d->busy = true;
+	d->next_busy = NULL;
+	*u->busy_tail = d;
+	u->busy_tail = &d->next_busy;
+}
+
+static struct vtd_device **group_of(struct vtd_unit *u, uint64_t dir)
+{
+	uint64_t mixed = (dir >> PAGE_SHIFT_4K) * 0x9e3779b97f4a7c15ULL;
+
+	return &u->scan_groups[mixed >> 32 & (VTD_SCAN_GROUPS - 1)];
+}
+
+static void stop(struct vtd_device *d)
+{
+	if (d->scan.begun) {
+		*d->link_in_group = d->next_in_group;
+		if (d->next_in_group)
+			d->next_in_group->link_in_group = d->link_in_group;
+	}
+	d->scan = (struct vtd_scan){ 0 };
+}
+
+void vtd_scan_restart(struct vtd_unit *u, struct vtd_device *d)
+{
+	stop(d);
+	d->scan.pending = d->pasid_bits;
+	if (d->scan.pending)
+		vtd_busy(u, d);
+}
+
+void vtd_scan_forget(struct vtd_unit *u, struct vtd_device *d)
+{
+	struct vtd_device **link = &u->busy;
+
+	stop(d);
+	if (!d->busy)
+		return;
+	while (*link != d)
+		link = &(*link)->next_busy;
+	*link = d->next_busy;
+	if (!d->next_busy)
+		u->busy_tail = link;
+	d->busy = false;
+}
+
+static void begin(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock)
 {
 	struct vtd_tables tables = vtd_tables_of(u);
+	struct vtd_device **group;
 
 	d->scan = (struct vtd_scan){ .pending = true, .begun = true, .rest = UINT32_MAX };
-	if (!u->translating)
-		return;
-	vtd_tables_pasid_dir(&tables, d->rid, &d->scan.dir);
-	d->scan.dir.pasids = (uint32_t)MIN((uint64_t)d->scan.dir.pasids, BIT64(d->pasid_bits));
-	u->attach.work++;
+	if (u->translating) {
+		vtd_tables_pasid_dir(&tables, d->rid, &d->scan.dir);
+		d->scan.dir.pasids =
+			(uint32_t)MIN((uint64_t)d->scan.dir.pasids, BIT64(d->pasid_bits));
+		u->attach.work++;
+	}
+	group = group_of(u, d->scan.dir.gpa);
+	d->next_in_group = *group;
+	d->link_in_group = group;
+	if (d->next_in_group)
+		d->next_in_group->link_in_group = &d->next_in_group;
+	*group = d;
 }
 
 /* Does the scan of @d stand at @first of the directory at @dir? */
@@ -237,7 +295,7 @@ static void visit_table(struct vtd_unit *u, uint64_t dir, uint32_t first,
 			vtd_pasid_entry_decode(&entries[i], u->cap, u->ecap, &lookup.attachment);
 
 		lookup.fault_disabled |= le64_get(entries[i].qw[0]) & VTD_PASID_FPD;
-		for (struct vtd_device *d = u->devices; d; d = d->next) {
+		for (struct vtd_device *d = *group_of(u, dir); d; d = d->next_in_group) {
 			struct vtd_lookup own = of_device(&lookup, d);
 
 			if (stands_at(d, dir, first) && first + i < d->scan.dir.pasids)
@@ -261,7 +319,7 @@ static void visit(struct vtd_unit *u, const struct vtd_pasid_dir *dir, uint32_t 
 		reason = VTD_FAULT_PASID_TABLE_ACCESS;
 	if (!reason)
 		visit_table(u, dir->gpa, first, entries, &lookup);
-	for (struct vtd_device *d = u->devices; d; d = d->next) {
+	for (struct vtd_device *d = *group_of(u, dir->gpa); d; d = d->next_in_group) {
 		if (!stands_at(d, dir->gpa, first))
 			continue;
 		if (reason)
@@ -296,7 +354,7 @@ static void scan_rest(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_
 	size_t i = lower_bound(d, d->scan.rest);
 
 	if (!i || d->pasids[i - 1]->at.pasid < d->scan.next) {
-		d->scan = (struct vtd_scan){ 0 };
+		stop(d);
 		return;
 	}
 	d->scan.rest = d->pasids[i - 1]->at.pasid;
@@ -309,10 +367,11 @@ bool vtd_scan(struct vtd_unit *u)
 
 	if (!vtd_finish_plain(u))
 		return false;
-	for (d = u->devices; d; d = d->next)
+	for (d = u->busy; d; d = d->next_busy)
 		if (d->scan.pending && !d->scan.begun)
 			begin(u, d);
-	for (d = u->devices; d; d = d->next) {
+	while (u->busy) {
+		d = u->busy;
 		while (d->scan.pending) {
 			if (attach_work_is_spent(&u->attach))
 				return false;
@@ -321,6 +380,7 @@ bool vtd_scan(struct vtd_unit *u)
 			else
 				scan_rest(u, d);
 		}
+		vtd_scan_forget(u, d);
 	}
 	return true;
 }

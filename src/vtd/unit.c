@@ -57,6 +57,7 @@ int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 	vtd_regs_init(&u->regs);
 	vtd_regs_reset(&u->regs, u->cap, u->ecap);
 	mutex_lock(&u->cmd_lock);
+	u->busy_tail = &u->busy;
 	vtd_xlate_configure(u);
 	mutex_unlock(&u->cmd_lock);
 	*out = &u->base;

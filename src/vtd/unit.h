@@ -56,6 +56,11 @@ struct vtd_scan {
 
 struct vtd_device {
 	struct vtd_device *next;
+	/* on the unit's list of those with a scan or a shadow under way */
+	bool busy;
+	struct vtd_device *next_busy;
+	/* scan.begun: among those that may read the same directory */
+	struct vtd_device *next_in_group, **link_in_group;
 	nst_rid rid;
 	struct nst_device *dev;
 	bool alias;		/* behind a bridge whose requester id it has, with others */
@@ -77,6 +82,8 @@ struct vtd_device {
 enum { VTD_WORK_PER_RUN = 1 << 16 };
 /* PASIDs with an attachment, of all devices together. */
 enum { VTD_MAX_PASIDS = 1 << 16 };
+
+enum { VTD_SCAN_GROUPS = 256 };
 
 /* Of a struct told, beside TOLD_ATTACH_FAILED. */
 enum { VTD_TOLD_PASIDS_REFUSED = TOLD_UNIT_FLAGS };
@@ -106,6 +113,8 @@ struct vtd_unit {
 	unsigned int next_frcd; /* where the next fault is recorded */
 	bool wait_warned;	/* of a wait whose status is not in memory; once */
 	struct vtd_device *devices;
+	struct vtd_device *busy, **busy_tail;		 /* in the order in which they became so */
+	struct vtd_device *scan_groups[VTD_SCAN_GROUPS]; /* by address of the directory */
 	size_t num_pasids, max_pasids; /* of all devices; VTD_MAX_PASIDS, less in tests */
 	struct attach_table attach;
 	/* commands carried out, but for what is left to scan and to flush */
@@ -188,6 +197,10 @@ void vtd_shadow_walk(void *opaque, const struct attachment *key, uint64_t iova,
 
 /* pasids.c; plain requests too. */
 NST_MUST_CHECK bool vtd_scan(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+/* The PASIDs of @d are to be read anew; @d has something that vtd_scan() finishes; it goes. */
+void vtd_scan_restart(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock);
+void vtd_busy(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock);
+void vtd_scan_forget(struct vtd_unit *u, struct vtd_device *d) REQUIRES(u->cmd_lock);
 void vtd_pasid_reconcile(struct vtd_unit *u, struct vtd_device *d, uint32_t pasid)
 	REQUIRES(u->cmd_lock);
 /* NULL if @pasid has none; NST_NO_PASID has. */
