@@ -139,10 +139,12 @@ void vtd_reconcile_sid(struct vtd_unit *u, nst_rid sid, uint16_t ignore)
 			vtd_reconcile_device(u, d);
 }
 
+/* Which PASID plain requests go by is said by the context entry: that has not changed. */
 void vtd_reconcile_pasid(struct vtd_unit *u, uint32_t pasid)
 {
 	for (struct vtd_device *d = u->devices; d; d = d->next) {
-		reconcile_plain(u, d);
+		if (d->plain.at.actual == ATTACHMENT_BLOCKED || d->plain.at.guest_pasid == pasid)
+			reconcile_plain(u, d);
 		vtd_pasid_reconcile(u, d, pasid);
 	}
 }
