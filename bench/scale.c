@@ -530,18 +530,25 @@ struct curve {
 	unsigned int n[MAX_POINTS], num_points;
 };
 
+#define CURVE(label, thing, maker, runner, most, smallest)                                         \
+	{                                                                                          \
+		.name = (label), .over = (thing), .make = (maker), .run = (runner), .max = (most), \
+		.least = (smallest)                                                                \
+	}
 static struct curve curves[] = {
-	{ "a page of a domain is invalidated", "devices of the domain", with_devices,
-	  page_of_a_domain, 4096, 0 },
-	{ "a device's table changes", "devices", with_devices, entry_of_a_device, 4096, 0 },
-	{ "every table may have changed", "devices", with_devices, all_entries, 4096, 0 },
-	{ "a PASID's table changes", "PASIDs attached", with_pasids, entry_of_a_pasid, 16384, 0 },
-	{ "every table may have changed", "PASIDs attached", with_pasids, all_entries, 16384, 0 },
-	{ "a cached translation", "pages cached", with_pages, hits, 1024, 100000 },
-	{ "a page that is not cached is invalidated", "pages cached", with_pages,
-	  page_beside_the_cached, 1024, 50000 },
-	{ "a doorbell, and FSTS read", "virtual processors", with_threads, doorbells, MAX_THREADS,
-	  200000 },
+	CURVE("a page of a domain is invalidated", "devices of the domain", with_devices,
+	      page_of_a_domain, 4096, 1),
+	CURVE("a device's table changes", "devices", with_devices, entry_of_a_device, 4096, 1),
+	CURVE("every table may have changed", "devices", with_devices, all_entries, 4096, 1),
+	CURVE("a PASID's table changes", "PASIDs attached", with_pasids, entry_of_a_pasid, 16384,
+	      1),
+	CURVE("every table may have changed", "PASIDs attached", with_pasids, all_entries, 16384,
+	      1),
+	CURVE("a cached translation", "pages cached", with_pages, hits, 1024, 100000),
+	CURVE("a page that is not cached is invalidated", "pages cached", with_pages,
+	      page_beside_the_cached, 1024, 50000),
+	CURVE("a doorbell, and FSTS read", "virtual processors", with_threads, doorbells,
+	      MAX_THREADS, 200000),
 };
 
 static double cpu_ns(void)
@@ -571,7 +578,7 @@ static int by_value(const void *a, const void *b)
 /* What comes with a sample whatever its size goes by taking the difference of two. */
 static double measure(const struct curve *c, struct scale *s)
 {
-	unsigned int operations = MAX(c->least, 1u);
+	unsigned int operations = c->least;
 	double ns[REPEATS];
 
 	while (sample(c, s, operations) < MIN_SAMPLE_NS)
