@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 /* --- DMA of an emulated device ------------------------------------------------------------ */
 
@@ -95,19 +97,7 @@ void function_init_emulated(struct qtest_function *f, struct endpoint *ep)
 		f->bar_sizes[i] = ep->bar_sizes[i];
 }
 
-void function_init_passthrough(struct qtest_function *f, struct nst_device *dev)
-{
-	f->dev = dev;
-	for (unsigned int i = 0; i < FUNCTION_NUM_BARS; i++)
-		f->bar_sizes[i] = nst_device_region(dev, VFIO_PCI_BAR0_REGION_INDEX + i).size;
-}
-
-void function_fini(struct qtest_function *f)
-{
-	endpoint_destroy(f->ep);
-}
-
-/* --- configuration space ------------------------------------------------------------------ */
+/* --- a device that is passed through ------------------------------------------------------ */
 
 static uint64_t device_read(struct qtest_function *f, unsigned int region, uint64_t offset,
 			    unsigned int size)
@@ -129,12 +119,120 @@ static void device_write(struct qtest_function *f, unsigned int region, uint64_t
 	(void)!nst_device_write(f->dev, region, offset, buf, size);
 }
 
+static uint64_t read_config(struct qtest_function *f, uint64_t offset, unsigned int size)
+{
+	return device_read(f, VFIO_PCI_CONFIG_REGION_INDEX, offset, size);
+}
+
+/* PCIe 6.0 s7.5.1.1.11 Capabilities Pointer: where the capability @id is, or 0. A list that goes in
+ * a circle ends too. */
+static uint16_t find_capability(struct qtest_function *f, uint8_t id)
+{
+	uint64_t at = PCI_CAPABILITY_LIST;
+
+	if (!(read_config(f, PCI_STATUS, 2) & PCI_STATUS_CAP_LIST))
+		return 0;
+	for (unsigned int n = 0; n < 48; n++) {
+		at = read_config(f, at, 1) & ~3ULL;
+		if (at < PCI_STD_HEADER_SIZEOF)
+			return 0;
+		if (read_config(f, at, 1) == id)
+			return (uint16_t)at;
+		at += PCI_CAP_LIST_NEXT;
+	}
+	return 0;
+}
+
+void function_init_passthrough(struct qtest_function *f, struct nst_device *dev)
+{
+	f->dev = dev;
+	f->msi_fd = -1;
+	for (unsigned int i = 0; i < FUNCTION_NUM_BARS; i++)
+		f->bar_sizes[i] = nst_device_region(dev, VFIO_PCI_BAR0_REGION_INDEX + i).size;
+	if (nst_device_irq_count(dev, VFIO_PCI_MSI_IRQ_INDEX))
+		f->msi_cap = find_capability(f, PCI_CAP_ID_MSI);
+}
+
+void function_fini(struct qtest_function *f)
+{
+	endpoint_destroy(f->ep);
+	if (f->dev && f->msi_fd >= 0)
+		close(f->msi_fd);
+}
+
+/* --- its interrupts ----------------------------------------------------------------------- */
+
+static int set_msi(struct qtest_function *f, int fd)
+{
+	uint32_t data = fd >= 0 ? VFIO_IRQ_SET_DATA_EVENTFD : VFIO_IRQ_SET_DATA_NONE;
+
+	return nst_device_set_irqs(f->dev, VFIO_PCI_MSI_IRQ_INDEX,
+				   data | VFIO_IRQ_SET_ACTION_TRIGGER, 0, fd >= 0, &fd, NULL);
+}
+
+/*
+ * Software has written @flags to the capability: the host's kernel lets the bit that enables it be
+ * set only once it has an eventfd. If it takes none, the bit stays 0, as software can see.
+ */
+static void switch_msi(struct qtest_function *f, uint16_t flags)
+{
+	bool on = flags & PCI_MSI_FLAGS_ENABLE;
+	int fd;
+
+	if (on == (f->msi_fd >= 0))
+		return;
+	if (!on) {
+		(void)!set_msi(f, -1); /* whatever comes yet, nobody listens */
+		close(f->msi_fd);
+		f->msi_fd = -1;
+		return;
+	}
+	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (set_msi(f, fd)) {
+		close(fd);
+		return;
+	}
+	f->msi_fd = fd;
+	device_write(f, VFIO_PCI_CONFIG_REGION_INDEX, f->msi_cap + PCI_MSI_FLAGS, 2, flags);
+}
+
+/* The bytes of a write to configuration space that are the flags of MSI, if they are among them. */
+static void look_for_msi(struct qtest_function *f, uint64_t offset, unsigned int size,
+			 uint64_t value)
+{
+	uint64_t flags = f->msi_cap + PCI_MSI_FLAGS;
+
+	if (f->msi_cap && offset <= flags && flags - offset < size)
+		switch_msi(f, (uint16_t)(value >> 8 * (flags - offset)));
+}
+
+void function_take_interrupts(struct qtest_function *f)
+{
+	uint64_t count, address, at = f->msi_cap;
+	uint32_t data;
+	bool wide;
+
+	if (!f->dev || f->msi_fd < 0 || read(f->msi_fd, &count, sizeof(count)) != sizeof(count))
+		return;
+	wide = read_config(f, at + PCI_MSI_FLAGS, 2) & PCI_MSI_FLAGS_64BIT;
+	address = read_config(f, at + PCI_MSI_ADDRESS_LO, 4);
+	if (wide)
+		address |= read_config(f, at + PCI_MSI_ADDRESS_HI, 4) << 32;
+	data = (uint32_t)read_config(f, at + (wide ? PCI_MSI_DATA_64 : PCI_MSI_DATA_32), 2);
+	for (count = MIN(count, FUNCTION_MAX_MESSAGES); count; count--)
+		machine_message(f->machine, address, data);
+}
+
+/* --- configuration space ------------------------------------------------------------------ */
+
 uint64_t function_config_read(struct qtest_function *f, uint64_t offset, unsigned int size)
 {
 	uint8_t buf[8];
 
 	if (!f->ep)
-		return device_read(f, VFIO_PCI_CONFIG_REGION_INDEX, offset, size);
+		return read_config(f, offset, size);
 	pci_config_read(&f->ep->config, offset, buf, size);
 	return le_load(buf, size);
 }
@@ -167,6 +265,8 @@ void function_config_write(struct qtest_function *f, uint64_t offset, unsigned i
 		device_write(f, VFIO_PCI_CONFIG_REGION_INDEX, offset, size, value);
 	else if (pci_config_write(&f->ep->config, offset, buf, size))
 		f->ep->ops->reset(f->ep);
+	if (f->dev)
+		look_for_msi(f, offset, size, value);
 	locate_bars(f);
 }
 

@@ -102,6 +102,11 @@ void machine_interrupt(struct qtest_machine *m, uint64_t address, uint32_t data)
 			 (unsigned long long)address);
 }
 
+void machine_message(struct qtest_machine *m, uint64_t address, uint32_t data)
+{
+	log_interrupt(m, address, data);
+}
+
 static void send_msi(void *opaque, uint64_t address, uint32_t data)
 {
 	machine_interrupt(opaque, address, data);
@@ -303,13 +308,18 @@ static struct qtest_function *find_bar(struct qtest_machine *m, uint64_t address
 	return NULL;
 }
 
-/* An access may leave work of the unit behind; for a script it is over when the access is. */
+/*
+ * An access may leave work of the unit behind; for a script it is over when the access is. What a
+ * host does in its own time (a kernel's events, interrupts) is there when a script looks for it.
+ */
 static void finish_work(struct qtest_machine *m)
 {
 	struct pollfd work = { .fd = nst_viommu_fd(m->viommu), .events = POLLIN };
 
 	while (poll(&work, 1, 0) > 0)
 		nst_viommu_process(m->viommu);
+	for (unsigned int i = 0; i < m->num_functions; i++)
+		function_take_interrupts(&m->functions[i]);
 }
 
 static uint64_t read_piece(struct qtest_machine *m, uint64_t address, unsigned int size)
@@ -320,6 +330,8 @@ static uint64_t read_piece(struct qtest_machine *m, uint64_t address, unsigned i
 
 	if (address - m->map->ecam < ECAM_SIZE)
 		return config_read(m, address - m->map->ecam, size);
+	if (address - m->map->unit < m->map->unit_size || address - m->map->log < PAGE_SIZE_4K)
+		finish_work(m);
 	if (address - m->map->unit < m->map->unit_size)
 		return nst_viommu_mmio_read(m->viommu, address - m->map->unit, size);
 	if (address - m->map->log < PAGE_SIZE_4K)

@@ -78,5 +78,7 @@ uint64_t machine_memory(const struct qtest_machine *m, uint64_t *size);
 struct nst_mem *machine_mem(struct qtest_machine *m);
 struct nst_viommu *machine_viommu(struct qtest_machine *m);
 void machine_interrupt(struct qtest_machine *m, uint64_t address, uint32_t data);
+/* One that the host has delivered already: logged. */
+void machine_message(struct qtest_machine *m, uint64_t address, uint32_t data);
 
 #endif
