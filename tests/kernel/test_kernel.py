@@ -6,53 +6,24 @@
 # prints comes out here as TAP, with some cases more: that it names what is in the way of a device that no
 # driver has, that the guest came to its end, that the kernel had nothing to complain of, and what "nestor doctor"
 # and its neighbours say there.
-import gzip
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
 
-TIMEOUT = 240
-HERE = pathlib.Path(__file__).resolve().parent
-# A kernel stops at a WARN (panic_on_warn=1); what it says without one is looked for here. Faults of DMA are
-# not among it: the suite makes devices go where they must not.
-COMPLAINTS = re.compile(r"WARNING:|BUG:|Oops|Call [Tt]race|Kernel panic|UBSAN|general protection|Unable to handle")
+import bench
+
 UNBOUND = re.compile(r"^UNBOUND .*0000:00:0\d\.0 is bound to no driver, not to vfio-pci: write vfio-pci to "
                      r"/sys/bus/pci/devices/0000:00:0\d\.0/driver_override", re.M)
 DEVICES = 2
-# no_timer_check: on a busy machine the kernel's check of the timer at boot fails, and is a panic.
-WORDS = "panic=-1 panic_on_warn=1 no_timer_check"
-
-
-def machine(arch, tree):
-    """QEMU's program and the arguments that differ."""
-    if arch == "x86_64":
-        return "qemu-system-x86_64", [
-            "-M", "q35", "-cpu", "max", "-m", "1024",
-            "-device", "intel-iommu,intremap=on,scalable-mode=on,fsts=on"], "console=ttyS0"
-    return "qemu-system-aarch64", [
-        "-M", "virt,gic-version=3,its=on,iommu=smmuv3", "-cpu", "cortex-a57", "-m", "512",
-        "-bios", f"{tree}/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"], "console=ttyAMA0"
 
 
 def boot(arch, image, tree, scratch):
     """The guest's console, whole."""
-    initramfs = scratch / "initramfs"
-    subprocess.run([HERE / "initramfs", arch, initramfs], check=True, stdout=sys.stderr)
-    if image.endswith(".gz"):  # UEFI starts only what is not packed
-        (scratch / "image").write_bytes(gzip.decompress(pathlib.Path(image).read_bytes()))
-        image = scratch / "image"
-    program, arguments, console = machine(arch, tree)
-    libraries = f"{tree}/lib/x86_64-linux-gnu:{tree}/usr/lib/x86_64-linux-gnu"
-    done = subprocess.run(
-        [f"{tree}/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, f"{tree}/usr/bin/{program}",
-         "-L", f"{tree}/usr/share/qemu", "-L", f"{tree}/usr/share/seabios", "-accel", "tcg", "-smp", "1",
-         "-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot",
-         *arguments, *["-device", "iommu-testdev"] * DEVICES, "-device", "pcie-root-port",
-         "-kernel", image, "-initrd", initramfs,
-         "-append", f"{console} {WORDS} conformance=--name,kernel-{arch}"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT)
+    options = ["-serial", "stdio", *["-device", "iommu-testdev"] * DEVICES, "-device", "pcie-root-port"]
+    done = subprocess.run(bench.command(arch, image, tree, scratch, options, f"conformance=--name,kernel-{arch}"),
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=bench.TIMEOUT)
     return done.stdout.decode(errors="replace").replace("\r", "")
 
 
@@ -113,7 +84,7 @@ def main():
         elif line.startswith("# "):
             print(line)
     ended = end is not None and cases == planned
-    clean = COMPLAINTS.search(console) is None
+    clean = bench.COMPLAINTS.search(console) is None
     more = [("kernel.an_unbound_device_is_named", len(UNBOUND.findall(console)) == DEVICES),
             ("kernel.came_to_its_end", ended), ("kernel.no_complaint", clean)]
     more += [(f"kernel.command_{name}", fine) for name, fine in commands(console, arch)]
