@@ -128,7 +128,7 @@ machine_mirror()
 
 # apt_root SUITE...: point every later apt command at a root of our own with just these suites. The
 # machine's proxy and transport settings are taken over; its hooks are not. With apt_foreign=arm64 packages
-# can be had as NAME:arm64 too.
+# can be had as NAME:arm64 too; with apt_arch=arm64 all are of that architecture.
 apt_root()
 {
 	local root=$work/apt suite keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror
@@ -148,8 +148,8 @@ apt_root()
 		cat <<-END
 			Acquire::Languages "none";
 			Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
-			APT::Architecture "amd64";
-			APT::Architectures { $foreign "amd64"; };
+			APT::Architecture "${apt_arch:-amd64}";
+			APT::Architectures { $foreign "${apt_arch:-amd64}"; };
 			APT::Install-Recommends "false";
 			APT::Sandbox::User "root";
 			Debug::NoLocking "true";
