@@ -12,13 +12,15 @@ static void put_name(char *field, size_t size, const char *name)
 	memcpy(field, name, length);
 }
 
-static uint8_t checksum(const uint8_t *bytes, size_t size)
+void acpi_set_checksum(struct acpi_header *header, size_t size)
 {
+	const uint8_t *bytes = (const uint8_t *)header;
 	uint8_t sum = 0;
 
+	header->checksum = 0;
 	for (size_t i = 0; i < size; i++)
 		sum += bytes[i];
-	return (uint8_t)-sum;
+	header->checksum = (uint8_t)-sum;
 }
 
 void acpi_finish(struct acpi_header *header, const char *signature, uint8_t revision,
@@ -34,5 +36,5 @@ void acpi_finish(struct acpi_header *header, const char *signature, uint8_t revi
 	put_name(header->oem_id, sizeof(header->oem_id), oem->id);
 	put_name(header->oem_table_id, sizeof(header->oem_table_id), oem->table_id);
 	put_name(header->creator_id, sizeof(header->creator_id), "NSTR");
-	header->checksum = checksum((const uint8_t *)header, size);
+	acpi_set_checksum(header, size);
 }

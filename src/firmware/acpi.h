@@ -22,4 +22,7 @@ _Static_assert(sizeof(struct acpi_header) == 36, "ACPI table header");
 void acpi_finish(struct acpi_header *header, const char *signature, uint8_t revision,
 		 const struct nst_acpi_oem *oem, size_t size);
 
+/* All bytes of a table add up to 0. */
+void acpi_set_checksum(struct acpi_header *header, size_t size);
+
 #endif
