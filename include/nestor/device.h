@@ -37,6 +37,25 @@ struct nst_device_region {
 	uint32_t flags; /* VFIO_REGION_INFO_FLAG_* */
 };
 
+/** Part of a region, page aligned. */
+struct nst_device_area {
+	uint64_t offset, size;
+};
+
+/**
+ * struct nst_device_mapping - what of a region can be in the guest's address space itself, so that
+ * its accesses reach the device without the VMM: mmap(2) of @fd at @fd_offset and the area's
+ * offset.
+ * @fd: the device's, closed by nst_device_close().
+ * @num_areas: 0, nothing of it.
+ */
+struct nst_device_mapping {
+	int fd;
+	uint64_t fd_offset;
+	const struct nst_device_area *areas;
+	unsigned int num_areas;
+};
+
 /**
  * nst_device_open() - bind the device to the VM's iommufd and attach it to a nesting
  * parent over the VM's memory: an existing one that takes it, else a new one with the
@@ -59,6 +78,14 @@ NST_API void nst_device_close(struct nst_device *dev);
 /** nst_device_region() - what region @index is. @index < 9. */
 NST_API struct nst_device_region nst_device_region(const struct nst_device *dev,
 						   unsigned int index);
+
+/**
+ * nst_device_mapping() - what of region @index can be mapped, as the host says, and without the
+ * pages that the MSI-X table is in: interrupts are set up by nst_device_set_irqs() only. The areas
+ * are ascending, and there until nst_device_close(). On a software host there are none.
+ */
+NST_API struct nst_device_mapping nst_device_mapping(const struct nst_device *dev,
+						     unsigned int index);
 
 /** nst_device_irq_count() - vectors of VFIO_PCI_*_IRQ_INDEX @index; 0 = none. */
 NST_API uint32_t nst_device_irq_count(const struct nst_device *dev, unsigned int index);
@@ -84,6 +111,12 @@ NST_MUST_CHECK NST_API int nst_device_write(struct nst_device *dev, unsigned int
 NST_MUST_CHECK NST_API int nst_device_set_irqs(struct nst_device *dev, uint32_t index,
 					       uint32_t flags, uint32_t start, uint32_t count,
 					       const int *fds, const uint8_t *data);
+
+/**
+ * nst_device_can_reset() - can it be reset alone? Else what it was told by one driver
+ * stays with it until it is closed.
+ */
+NST_API bool nst_device_can_reset(const struct nst_device *dev);
 
 /** nst_device_reset() - Errors: -EINVAL if it cannot be reset alone. */
 NST_MUST_CHECK NST_API int nst_device_reset(struct nst_device *dev);

@@ -113,11 +113,13 @@ struct nst_vfu_ops {
  * @socket_path: made by nst_vfu_create(), which refuses a path that exists, and
  *	removed by nst_vfu_destroy().
  * @irq_counts: vectors per VFIO_PCI_*_IRQ_INDEX.
+ * @no_reset: the client is told that the function cannot be reset.
  */
 struct nst_vfu_config {
 	const char *socket_path;
 	struct nst_vfu_region regions[NST_VFU_NUM_REGIONS];
 	uint32_t irq_counts[NST_VFU_NUM_IRQS];
+	bool no_reset;
 	const struct nst_vfu_ops *ops;
 	void *opaque;
 	const struct nst_log *log;
@@ -133,6 +135,13 @@ NST_MUST_CHECK NST_API int nst_vfu_create(const struct nst_vfu_config *config,
 
 /** nst_vfu_destroy() - end the connection, undo its mappings, remove the socket. */
 NST_API void nst_vfu_destroy(struct nst_vfu *vfu);
+
+/**
+ * nst_vfu_set_region_fd() - what the client maps of a region from now on: the same areas of another
+ * file, or -1, nothing. For a function whose device goes and comes back. It counts when the client
+ * asks, which it does as it connects. The region must have been made with MMAP.
+ */
+NST_API void nst_vfu_set_region_fd(struct nst_vfu *vfu, unsigned int region, int fd);
 
 /** nst_vfu_fd() - readable whenever nst_vfu_process() has something to do. */
 NST_API int nst_vfu_fd(const struct nst_vfu *vfu);

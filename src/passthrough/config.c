@@ -9,6 +9,7 @@
 #include "passthrough/device.h"
 
 #include "base/bits.h"
+#include "base/endian.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -60,6 +61,21 @@ static uint16_t find_capability(const uint8_t *cfg, uint8_t id)
 	return 0;
 }
 
+/* Where interrupts are set up is the VMM's to know of: see areas.c. */
+static void keep_msix_table(struct nst_device *dev, const uint8_t *cfg)
+{
+	uint16_t at = find_capability(cfg, PCI_CAP_ID_MSIX);
+	uint64_t vectors, table;
+
+	if (!at || at > PCI_CFG_SPACE_SIZE - PCI_CAP_MSIX_SIZEOF)
+		return;
+	vectors = (le_load(&cfg[at + PCI_MSIX_FLAGS], 2) & PCI_MSIX_FLAGS_QSIZE) + 1;
+	table = le_load(&cfg[at + PCI_MSIX_TABLE], 4);
+	if ((table & PCI_MSIX_TABLE_BIR) < PCI_STD_NUM_BARS)
+		device_areas_exclude(&dev->areas[table & PCI_MSIX_TABLE_BIR],
+				     table & PCI_MSIX_TABLE_OFFSET, vectors * PCI_MSIX_ENTRY_SIZE);
+}
+
 int device_config_init(struct nst_device *dev, const struct nst_device_config *config)
 {
 	uint64_t size = dev->regions[VFIO_PCI_CONFIG_REGION_INDEX].size;
@@ -72,6 +88,7 @@ int device_config_init(struct nst_device *dev, const struct nst_device_config *c
 	ret = device_region_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, 0, cfg, size);
 	if (ret)
 		return ret;
+	keep_msix_table(dev, cfg);
 	if (config->hide_msix) {
 		hide_capability(dev, cfg, PCI_CAP_ID_MSIX);
 		dev->irq_counts[VFIO_PCI_MSIX_IRQ_INDEX] = 0;

@@ -15,6 +15,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+enum { MAX_REGION_INFO_BYTES = 1 << 16 };
+
 static int call(const struct nst_device *dev, unsigned long request, void *arg)
 {
 	struct nst_host *host = dev->vm->iommufd.host;
@@ -171,6 +173,28 @@ static void put_parent(struct nst_device *dev)
 	mutex_unlock(&vm->lock);
 }
 
+/* Again, with room for the capabilities that the kernel has of it. */
+static int read_areas(struct nst_device *dev, const struct vfio_region_info *known)
+{
+	struct vfio_region_info *info;
+	int ret;
+
+	if (!(known->flags & VFIO_REGION_INFO_FLAG_MMAP))
+		return 0;
+	if (known->argsz < sizeof(*known) || known->argsz > MAX_REGION_INFO_BYTES)
+		return -EPROTO;
+	info = alloc_array(1, known->argsz);
+	if (!info)
+		return -ENOMEM;
+	info->argsz = known->argsz;
+	info->index = known->index;
+	ret = call(dev, VFIO_DEVICE_GET_REGION_INFO, info);
+	if (!ret && info->argsz <= known->argsz)
+		device_areas_read(info, &dev->areas[known->index]);
+	free(info);
+	return ret;
+}
+
 static int read_regions(struct nst_device *dev, uint32_t num_regions)
 {
 	for (uint32_t i = 0; i < MIN(num_regions, (uint32_t)VFIO_PCI_NUM_REGIONS); i++) {
@@ -183,6 +207,9 @@ static int read_regions(struct nst_device *dev, uint32_t num_regions)
 			return ret;
 		dev->regions[i] = (struct nst_device_region){ info.size, info.flags };
 		dev->region_offsets[i] = info.offset;
+		ret = read_areas(dev, &info);
+		if (ret)
+			return ret;
 	}
 	return 0;
 }
@@ -275,6 +302,18 @@ void nst_device_close(struct nst_device *dev)
 struct nst_device_region nst_device_region(const struct nst_device *dev, unsigned int index)
 {
 	return index < VFIO_PCI_NUM_REGIONS ? dev->regions[index] : (struct nst_device_region){ 0 };
+}
+
+struct nst_device_mapping nst_device_mapping(const struct nst_device *dev, unsigned int index)
+{
+	if (index >= VFIO_PCI_NUM_REGIONS || !dev->areas[index].count)
+		return (struct nst_device_mapping){ .fd = -1 };
+	return (struct nst_device_mapping){
+		.fd = dev->fd,
+		.fd_offset = dev->region_offsets[index],
+		.areas = dev->areas[index].area,
+		.num_areas = dev->areas[index].count,
+	};
 }
 
 uint32_t nst_device_irq_count(const struct nst_device *dev, unsigned int index)
@@ -374,6 +413,11 @@ void device_announce_reset(struct nst_device *dev)
 	if (dev->on_reset)
 		dev->on_reset(dev->reset_opaque, dev);
 	mutex_unlock(&dev->reset_lock);
+}
+
+bool nst_device_can_reset(const struct nst_device *dev)
+{
+	return dev->can_reset;
 }
 
 int nst_device_reset(struct nst_device *dev)

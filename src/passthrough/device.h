@@ -13,6 +13,13 @@
 #include <linux/vfio.h>
 
 enum { DEVICE_CONFIG_SIZE = 4096, DEVICE_MAX_EXT_CAPS = 64, DEVICE_MAX_IOVA_RANGES = 32 };
+enum { DEVICE_MAX_AREAS = 8 }; /* of a region; what else could be mapped is not */
+
+/* What of a region can be mapped; see areas.c. */
+struct device_areas {
+	struct nst_device_area area[DEVICE_MAX_AREAS];
+	unsigned int count;
+};
 
 /* One entry of the device's own list of extended capabilities. */
 struct device_ext_cap {
@@ -39,6 +46,7 @@ struct nst_device {
 	bool can_reset;
 	struct nst_device_region regions[VFIO_PCI_NUM_REGIONS];
 	uint64_t region_offsets[VFIO_PCI_NUM_REGIONS];
+	struct device_areas areas[VFIO_PCI_NUM_REGIONS];
 	uint32_t irq_counts[VFIO_PCI_NUM_IRQS];
 	uint16_t express_cap;  /* offsets in configuration space; 0 = not there */
 	uint16_t pasid_cap;    /* where the guest can be shown one */
@@ -102,6 +110,14 @@ void device_config_offer(struct nst_device *dev, const struct device_services *s
 bool device_page_requests_enabled(struct nst_device *dev);
 /* PASIDs the device can be attached by, as bits; 0 if it can by none. */
 unsigned int device_pasid_bits(const struct nst_device *dev);
+
+/*
+ * areas.c: fill @out with what can be mapped of the region that @info is about, with its
+ * capabilities behind it, info->argsz bytes in all. What makes no sense there counts as not there.
+ */
+void device_areas_read(const struct vfio_region_info *info, struct device_areas *out);
+/* Take away every page that has a byte of [@offset, @offset + @size), @size > 0. */
+void device_areas_exclude(struct device_areas *areas, uint64_t offset, uint64_t size);
 
 /* Raw access, without the overlay. */
 NST_MUST_CHECK int device_region_read(struct nst_device *dev, unsigned int region, uint64_t offset,

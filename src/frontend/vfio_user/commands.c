@@ -33,7 +33,8 @@ static size_t sparse_caps_size(const struct nst_vfu_region *region)
 /* Is the region mappable for this client, which must be able to receive a descriptor? */
 static bool is_mappable(const struct nst_vfu *vfu, const struct nst_vfu_region *region)
 {
-	return (region->flags & VFIO_REGION_INFO_FLAG_MMAP) && vfu->client.max_msg_fds > 0;
+	return (region->flags & VFIO_REGION_INFO_FLAG_MMAP) && region->fd >= 0 &&
+	       vfu->client.max_msg_fds > 0;
 }
 
 /* The capabilities that go into this reply: all of them or, if argsz is too small, none. */
@@ -55,7 +56,7 @@ static int get_info(struct nst_vfu *vfu, struct call *call)
 
 	*info = (struct wire_device_info){
 		.argsz = sizeof(*info),
-		.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET,
+		.flags = VFIO_DEVICE_FLAGS_PCI | (vfu->no_reset ? 0 : VFIO_DEVICE_FLAGS_RESET),
 		.num_regions = NST_VFU_NUM_REGIONS,
 		.num_irqs = NST_VFU_NUM_IRQS,
 	};

@@ -201,6 +201,7 @@ static int copy_config(struct nst_vfu *vfu, const struct nst_vfu_config *config)
 	vfu->ops = *config->ops;
 	vfu->opaque = config->opaque;
 	vfu->log = config->log;
+	vfu->no_reset = config->no_reset;
 	for (unsigned int i = 0; i < NST_VFU_NUM_REGIONS; i++) {
 		const struct nst_vfu_region *r = &config->regions[i];
 		struct nst_vfu_area *areas = NULL;
@@ -325,6 +326,13 @@ int vfu_create_connected(const struct nst_vfu_config *config, int sock, struct n
 	}
 	*out = vfu;
 	return 0;
+}
+
+void nst_vfu_set_region_fd(struct nst_vfu *vfu, unsigned int region, int fd)
+{
+	assert(region < NST_VFU_NUM_REGIONS);
+	assert(vfu->regions[region].flags & VFIO_REGION_INFO_FLAG_MMAP);
+	vfu->regions[region].fd = fd;
 }
 
 static void remove_path(struct nst_vfu *vfu)

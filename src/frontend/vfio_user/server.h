@@ -82,10 +82,11 @@ struct dma_pending {
 enum vfu_state { VFU_NONE, VFU_NEW, VFU_READY };
 
 struct nst_vfu {
-	/* Fixed from creation to destruction. */
+	/* Fixed from creation to destruction, but for the descriptors of regions. */
 	struct nst_vfu_ops ops;
 	void *opaque;
 	const struct nst_log *log;
+	bool no_reset;
 	struct nst_vfu_region regions[NST_VFU_NUM_REGIONS]; /* areas are ours */
 	uint32_t irq_counts[NST_VFU_NUM_IRQS];
 	int *no_eventfds; /* as many -1 as the largest index has vectors */
