@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * See iotlb.h. Entries live in one array and refer to each other by index, so the
- * whole cache is three allocations made at creation. The heads of the tag lists are
- * hashed too: tags that share a head share a list, and a flush skips its neighbours.
+ * whole cache is a few allocations made at creation; what has never been used of them has
+ * never been touched. The heads of the lists are hashed too: tags that share a head share a
+ * list, and a flush skips its neighbours.
  */
 #include "pagetable/iotlb.h"
 
@@ -13,11 +14,12 @@
 
 struct iotlb {
 	struct iotlb_entry *entries;
-	uint32_t *buckets;   /* by (tag, class, page) */
-	uint32_t *tag_heads; /* by tag */
+	uint32_t *buckets;     /* by (tag, class, page) */
+	uint32_t *tag_heads;   /* by tag */
+	uint32_t *group_heads; /* by group of tags */
 	uint32_t capacity, count, hand;
 	uint32_t used; /* entries from here on have never been used since all were free */
-	uint32_t bucket_mask, tag_mask;
+	uint32_t bucket_mask, head_mask;
 	uint32_t class_count[IOTLB_MAX_CLASSES];
 	uint8_t shifts[IOTLB_MAX_CLASSES];
 	unsigned int num_classes, is_leaf;
@@ -47,14 +49,14 @@ static uint32_t pow2_at_least(uint32_t n)
 	return n <= 1 ? 1 : 1u << (32 - __builtin_clz(n - 1));
 }
 
-static void make_free_list(struct iotlb *tlb)
+static uint32_t *tag_head(const struct iotlb *tlb, uint32_t tag)
 {
-	for (uint32_t i = 0; i < tlb->capacity; i++)
-		tlb->entries[i].hash_next = i + 1 < tlb->capacity ? i + 2 : 0;
-	tlb->free_list = 1;
-	tlb->count = 0;
-	tlb->used = 0;
-	tlb->hand = 0;
+	return &tlb->tag_heads[mix(tag) & tlb->head_mask];
+}
+
+static uint32_t *group_head(const struct iotlb *tlb, uint32_t tag)
+{
+	return &tlb->group_heads[mix(tag & IOTLB_GROUP_MASK) & tlb->head_mask];
 }
 
 int iotlb_create(uint32_t capacity, const uint8_t *shifts, unsigned int num_classes,
@@ -72,18 +74,18 @@ int iotlb_create(uint32_t capacity, const uint8_t *shifts, unsigned int num_clas
 		return -ENOMEM;
 	tlb->capacity = capacity;
 	tlb->bucket_mask = pow2_at_least(2 * capacity) - 1;
-	tlb->tag_mask = MIN(tlb->bucket_mask, 1023u);
+	tlb->head_mask = MIN(tlb->bucket_mask, 4095u);
 	tlb->num_classes = num_classes;
 	tlb->is_leaf = is_leaf;
 	memcpy(tlb->shifts, shifts, num_classes);
 	tlb->entries = alloc_array(capacity, sizeof(*tlb->entries));
 	tlb->buckets = alloc_array(tlb->bucket_mask + 1, sizeof(*tlb->buckets));
-	tlb->tag_heads = alloc_array(tlb->tag_mask + 1, sizeof(*tlb->tag_heads));
-	if (!tlb->entries || !tlb->buckets || !tlb->tag_heads) {
+	tlb->tag_heads = alloc_array(tlb->head_mask + 1, sizeof(*tlb->tag_heads));
+	tlb->group_heads = alloc_array(tlb->head_mask + 1, sizeof(*tlb->group_heads));
+	if (!tlb->entries || !tlb->buckets || !tlb->tag_heads || !tlb->group_heads) {
 		iotlb_destroy(tlb);
 		return -ENOMEM;
 	}
-	make_free_list(tlb);
 	*out = tlb;
 	return 0;
 }
@@ -95,6 +97,7 @@ void iotlb_destroy(struct iotlb *tlb)
 	free(tlb->entries);
 	free(tlb->buckets);
 	free(tlb->tag_heads);
+	free(tlb->group_heads);
 	free(tlb);
 }
 
@@ -124,18 +127,33 @@ const struct iotlb_entry *iotlb_find(const struct iotlb *tlb, uint32_t tag, unsi
 	return link ? &tlb->entries[link - 1] : NULL;
 }
 
+/* A macro, as it is for the links of either list: MEMBER of entries. */
+#define LIST_ADD(tlb, head, id, MEMBER)                                                  \
+	do {                                                                             \
+		(tlb)->entries[(id)-1].MEMBER = (struct iotlb_links){ .next = *(head) }; \
+		if (*(head))                                                             \
+			(tlb)->entries[*(head)-1].MEMBER.prev = (id);                    \
+		*(head) = (id);                                                          \
+	} while (0)
+
+#define LIST_REMOVE(tlb, head, e, MEMBER)                                                    \
+	do {                                                                                 \
+		if ((e)->MEMBER.prev)                                                        \
+			(tlb)->entries[(e)->MEMBER.prev - 1].MEMBER.next = (e)->MEMBER.next; \
+		else                                                                         \
+			*(head) = (e)->MEMBER.next;                                          \
+		if ((e)->MEMBER.next)                                                        \
+			(tlb)->entries[(e)->MEMBER.next - 1].MEMBER.prev = (e)->MEMBER.prev; \
+	} while (0)
+
 static void remove_link(struct iotlb *tlb, uint32_t *link)
 {
 	uint32_t id = *link;
 	struct iotlb_entry *e = &tlb->entries[id - 1];
 
 	*link = e->hash_next;
-	if (e->tag_prev)
-		tlb->entries[e->tag_prev - 1].tag_next = e->tag_next;
-	else
-		tlb->tag_heads[e->tag_slot] = e->tag_next;
-	if (e->tag_next)
-		tlb->entries[e->tag_next - 1].tag_prev = e->tag_prev;
+	LIST_REMOVE(tlb, tag_head(tlb, e->tag), e, of_tag);
+	LIST_REMOVE(tlb, group_head(tlb, e->tag), e, of_group);
 	tlb->class_count[e->cls]--;
 	tlb->count--;
 	e->hash_next = tlb->free_list;
@@ -145,6 +163,16 @@ static void remove_link(struct iotlb *tlb, uint32_t *link)
 static void remove_entry(struct iotlb *tlb, const struct iotlb_entry *e)
 {
 	remove_link(tlb, find_link(tlb, e->tag, e->cls, e->page));
+}
+
+static uint32_t take_free(struct iotlb *tlb)
+{
+	uint32_t id = tlb->free_list;
+
+	if (!id)
+		return ++tlb->used;
+	tlb->free_list = tlb->entries[id - 1].hash_next;
+	return id;
 }
 
 void iotlb_insert(struct iotlb *tlb, uint32_t tag, unsigned int cls, uint64_t address,
@@ -160,29 +188,24 @@ void iotlb_insert(struct iotlb *tlb, uint32_t tag, unsigned int cls, uint64_t ad
 		tlb->entries[id - 1].flags = flags;
 		return;
 	}
-	if (!tlb->free_list) {
+	if (tlb->count == tlb->capacity) {
 		remove_entry(tlb, &tlb->entries[tlb->hand]);
-		tlb->hand = (tlb->hand + 1) % tlb->capacity;
+		tlb->hand = tlb->hand + 1 < tlb->capacity ? tlb->hand + 1 : 0;
 		link = find_link(tlb, tag, cls, page); /* the chain may have changed */
 	}
-	id = tlb->free_list;
+	id = take_free(tlb);
 	e = &tlb->entries[id - 1];
-	tlb->free_list = e->hash_next;
-	tlb->used = MAX(tlb->used, id);
 	*e = (struct iotlb_entry){
 		.page = page,
 		.target = target,
 		.tag = tag,
 		.cls = cls,
 		.flags = flags,
-		.tag_slot = tag & tlb->tag_mask,
+		.hash_next = *link,
 	};
-	e->hash_next = *link;
 	*link = id;
-	e->tag_next = tlb->tag_heads[e->tag_slot];
-	if (e->tag_next)
-		tlb->entries[e->tag_next - 1].tag_prev = id;
-	tlb->tag_heads[e->tag_slot] = id;
+	LIST_ADD(tlb, tag_head(tlb, tag), id, of_tag);
+	LIST_ADD(tlb, group_head(tlb, tag), id, of_group);
 	tlb->class_count[cls]++;
 	tlb->count++;
 }
@@ -203,10 +226,23 @@ static void flush_list_of_tag(struct iotlb *tlb, const struct iotlb_filter *f)
 {
 	uint32_t next;
 
-	for (uint32_t id = tlb->tag_heads[f->tag & tlb->tag_mask]; id; id = next) {
+	for (uint32_t id = *tag_head(tlb, f->tag); id; id = next) {
 		const struct iotlb_entry *e = &tlb->entries[id - 1];
 
-		next = e->tag_next;
+		next = e->of_tag.next;
+		if (named_by(tlb, f, e))
+			remove_entry(tlb, e);
+	}
+}
+
+static void flush_list_of_group(struct iotlb *tlb, const struct iotlb_filter *f)
+{
+	uint32_t next;
+
+	for (uint32_t id = *group_head(tlb, f->tag); id; id = next) {
+		const struct iotlb_entry *e = &tlb->entries[id - 1];
+
+		next = e->of_group.next;
 		if (named_by(tlb, f, e))
 			remove_entry(tlb, e);
 	}
@@ -241,6 +277,10 @@ static void flush_pages(struct iotlb *tlb, const struct iotlb_filter *f, unsigne
 
 void iotlb_flush(struct iotlb *tlb, const struct iotlb_filter *f)
 {
+	if (f->tag_mask == IOTLB_GROUP_MASK) {
+		flush_list_of_group(tlb, f);
+		return;
+	}
 	if (f->tag_mask != UINT32_MAX) {
 		flush_everywhere(tlb, f);
 		return;
@@ -276,12 +316,27 @@ void iotlb_flush_tag(struct iotlb *tlb, uint32_t tag)
 	iotlb_flush_range(tlb, tag, 0, UINT64_MAX, false);
 }
 
+/* Few entries are taken out of the tables one by one; of many the tables are cleared. */
 void iotlb_flush_all(struct iotlb *tlb)
 {
 	if (!tlb->count)
 		return;
-	memset(tlb->buckets, 0, (tlb->bucket_mask + 1) * sizeof(*tlb->buckets));
-	memset(tlb->tag_heads, 0, (tlb->tag_mask + 1) * sizeof(*tlb->tag_heads));
+	if (tlb->used > tlb->bucket_mask / 16) {
+		memset(tlb->buckets, 0, (tlb->bucket_mask + 1) * sizeof(*tlb->buckets));
+		memset(tlb->tag_heads, 0, (tlb->head_mask + 1) * sizeof(*tlb->tag_heads));
+		memset(tlb->group_heads, 0, (tlb->head_mask + 1) * sizeof(*tlb->group_heads));
+	} else {
+		for (uint32_t i = 0; i < tlb->used; i++) { /* free ones too, which does no harm */
+			const struct iotlb_entry *e = &tlb->entries[i];
+
+			tlb->buckets[bucket_of(tlb, e->tag, e->cls, e->page)] = 0;
+			*tag_head(tlb, e->tag) = 0;
+			*group_head(tlb, e->tag) = 0;
+		}
+	}
 	memset(tlb->class_count, 0, sizeof(tlb->class_count));
-	make_free_list(tlb);
+	tlb->free_list = 0;
+	tlb->count = 0;
+	tlb->used = 0;
+	tlb->hand = 0;
 }

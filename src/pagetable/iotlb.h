@@ -4,11 +4,12 @@
  *
  * Entries are found by (tag, class, address >> class shift) in a hash table, so a
  * lookup and a page-selective invalidation cost the same however many entries
- * there are. Every entry also sits on the list of its tag, so emptying a tag costs
- * what it removes. The capacity is fixed; when it is full, entries make room in
- * turn: the oldest first, as long as nothing was flushed. No lock of its own.
+ * there are. Every entry also sits on the list of its tag and on that of its tag's group,
+ * which is the upper half of the tag, so emptying either costs what it removes. The
+ * capacity is fixed; when it is full, entries make room in turn: the oldest first, as long
+ * as nothing was flushed. No lock of its own.
  *
- * A tag is what hardware tags entries with: a VT-d domain id, an SMMU VMID/ASID
+ * A tag is what hardware tags entries with: a VT-d domain id (and PASID), an SMMU VMID/ASID
  * pair. A class is a size of leaf page or a level of tables.
  */
 #ifndef PAGETABLE_IOTLB_H
@@ -20,14 +21,19 @@
 
 enum { IOTLB_MAX_CLASSES = 32 };
 
+/* Links are indices + 1; 0 ends a list. */
+struct iotlb_links {
+	uint32_t next, prev;
+};
+
 struct iotlb_entry {
 	uint64_t page; /* address >> shift of the class */
 	uint64_t target;
 	uint32_t tag;
 	uint8_t cls;
 	uint8_t flags; /* the user's */
-	/* links, as indices + 1; 0 ends a list */
-	uint32_t hash_next, tag_next, tag_prev, tag_slot;
+	uint32_t hash_next;
+	struct iotlb_links of_tag, of_group;
 };
 
 struct iotlb;
@@ -55,9 +61,12 @@ struct iotlb_filter {
 	uint8_t flags, flags_mask; /* if it is a leaf: its flags, in the bits of @flags_mask */
 };
 
+/* Bits of a tag that are its group. */
+#define IOTLB_GROUP_MASK 0xffff0000u
+
 /*
- * With all bits in @tag_mask it costs what it removes, or what it names; else a look at
- * every entry.
+ * With all bits in @tag_mask, or those of IOTLB_GROUP_MASK, it costs what it removes, or what it
+ * names; else a look at every entry.
  */
 void iotlb_flush(struct iotlb *tlb, const struct iotlb_filter *filter);
 

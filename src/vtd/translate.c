@@ -16,7 +16,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { IOTLB_CAPACITY = 2048, NUM_SIZES = 3 };
+enum { IOTLB_CAPACITY = 65536, NUM_SIZES = 3 };
 /* Pages of 4 KiB, 2 MiB and 1 GiB that a first stage took part in, and the same without. */
 enum { CLASS_FIRST_STAGE = 0, CLASS_SECOND_STAGE = NUM_SIZES, NUM_CLASSES = 2 * NUM_SIZES };
 static const uint8_t class_shifts[NUM_CLASSES] = { 12, 21, 30, 12, 21, 30 };

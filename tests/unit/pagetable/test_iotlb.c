@@ -131,10 +131,11 @@ static uint64_t random_address(uint64_t *seed)
 
 static uint32_t random_tag(uint64_t *seed)
 {
-	/* tags that differ by the number of list heads, which is at most 1024, share one */
 	static const uint32_t tags[] = { 0, 1, 1024, 2048, 1025, 0x10000, UINT32_MAX };
+	uint64_t r = test_random(seed);
 
-	return tags[test_random(seed) % ARRAY_SIZE(tags)];
+	/* half of them so many that some share a list of tags, and some one of groups */
+	return r & 1 ? tags[(r >> 1) % ARRAY_SIZE(tags)] : (uint32_t)((r >> 8 & 31) << 16 | (r >> 1 & 3));
 }
 
 static void random_flush(struct iotlb *tlb, struct model *m, uint64_t *seed)
@@ -264,6 +265,40 @@ static void a_full_cache_forgets_the_oldest_first(void **state)
 	iotlb_destroy(tlb);
 }
 
+/* Few entries are taken out one by one, of many the tables are cleared. */
+static void emptied_whole_it_is_as_new(void **state)
+{
+	struct iotlb *tlb;
+
+	assert_int_equal(iotlb_create(CAPACITY, shifts, CLASSES, LEAVES, &tlb), 0);
+	for (uint32_t many = 1; many <= CAPACITY; many++) {
+		struct model m = { 0 };
+		struct iotlb_filter f = { .tag_mask = IOTLB_GROUP_MASK, .last = UINT64_MAX, .classes = UINT32_MAX };
+
+		for (uint32_t n = 0; n < many; n++)
+			iotlb_insert(tlb, n << 16, n % CLASSES, (uint64_t)n << 39, 1, 0);
+		iotlb_flush_all(tlb);
+		check(tlb, &m);
+		for (uint32_t n = 0; n < many; n++) {
+			insert_both(tlb, &m, n << 16 | 1, n % CLASSES, (uint64_t)n << 39, n, 0);
+			insert_both(tlb, &m, n << 16, n % CLASSES, (uint64_t)n << 39, 100 + n, 0);
+		}
+		for (uint32_t n = 0; n < many; n++) {
+			f.tag = n << 16;
+			if (n % 2)
+				iotlb_flush_tag(tlb, n << 16);
+			else
+				iotlb_flush(tlb, &f);
+			for (size_t i = m.count; i-- > 0;)
+				if (n % 2 ? m.entries[i].tag == f.tag : !((m.entries[i].tag ^ f.tag) >> 16))
+					model_remove_at(&m, i);
+			check(tlb, &m);
+		}
+		iotlb_flush_all(tlb);
+	}
+	iotlb_destroy(tlb);
+}
+
 static void one_entry_is_a_cache_too(void **state)
 {
 	struct iotlb *tlb;
@@ -348,7 +383,7 @@ static void bad_parameters_and_refused_memory(void **state)
 			break;
 		assert_null(tlb);
 	}
-	assert_int_equal(n, 5);		/* four allocations */
+	assert_int_equal(n, 6);		/* five allocations */
 	alloc_fail_nth(0);
 	iotlb_destroy(tlb);
 }
@@ -359,6 +394,7 @@ int main(void)
 		cmocka_unit_test(random_operations_agree_with_the_model),
 		cmocka_unit_test(ranges_of_every_size),
 		cmocka_unit_test(a_full_cache_forgets_the_oldest_first),
+		cmocka_unit_test(emptied_whole_it_is_as_new),
 		cmocka_unit_test(one_entry_is_a_cache_too),
 		cmocka_unit_test(neighbours_in_a_bucket_are_told_apart),
 		cmocka_unit_test(free_entries_name_nothing),
