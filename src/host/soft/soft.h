@@ -22,7 +22,7 @@
  *					synchronous host, over endpoint run()
  *	4. the lock of a migration's data file; then (locks of the endpoint; the translation
  *	   unit's dma_lock)
- *	5. soft_irqs.lock, soft_worker.lock, soft_host.lock, soft_host.fault_lock, locks of
+ *	5. soft_irqs.lock, worker.lock, soft_host.lock, soft_host.fault_lock, locks of
  *	   drivers (iommu.h), the sanitizer's	leaves: nothing is taken under them
  *
  * Without any lock: endpoint run() on the device thread, copies from and to the

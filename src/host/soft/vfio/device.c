@@ -45,7 +45,7 @@ static void bus_interrupt(struct endpoint_bus *bus, unsigned int vector)
 
 static void bus_kick(struct endpoint_bus *bus)
 {
-	soft_worker_kick(to_device(bus));
+	worker_kick(&to_device(bus)->worker);
 }
 
 /* --- page requests ------------------------------------------------------------------------ */
@@ -267,7 +267,7 @@ int soft_device_create(struct soft_host *host, struct endpoint *ep, struct soft_
 	}
 	mutex_init(&dev->bind_lock);
 	mutex_init(&dev->lock);
-	soft_worker_init(&dev->worker);
+	soft_worker_init(dev);
 	scan_caps(dev);
 	enable_translation_services(dev);
 	soft_config_init(dev);
@@ -283,7 +283,7 @@ void soft_device_destroy(struct soft_device *dev)
 {
 	if (dev->worker.started)
 		bus_may_wait(&dev->bus, false);
-	soft_worker_fini(&dev->worker);
+	worker_fini(&dev->worker);
 	mutex_lock(&dev->lock);
 	soft_migration_reset(dev);
 	mutex_unlock(&dev->lock);

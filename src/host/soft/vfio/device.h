@@ -6,6 +6,7 @@
 #ifndef HOST_SOFT_DEVICE_H
 #define HOST_SOFT_DEVICE_H
 
+#include "base/worker.h"
 #include "endpoint/endpoint.h"
 #include "host/soft/attach.h"
 
@@ -17,14 +18,6 @@ struct soft_irqs {
 	int *fds GUARDED_BY(lock);		 /* our duplicates, -1 = none */
 	unsigned int max;			 /* length of fds */
 	int err_fd GUARDED_BY(lock), req_fd GUARDED_BY(lock);
-};
-
-struct soft_worker {
-	struct mutex lock;
-	pthread_cond_t wake;
-	bool pending GUARDED_BY(lock), stop GUARDED_BY(lock);
-	bool started; /* by bind_lock */
-	pthread_t thread;
 };
 
 #define SOFT_MSI_CAP_MAX 24
@@ -82,7 +75,7 @@ struct soft_device {
 	struct soft_vdevice *vdevice; /* or NULL; changed with soft_ctx.lock held too */
 
 	struct soft_irqs irqs;
-	struct soft_worker worker;
+	struct worker worker; /* started and ended by bind_lock */
 };
 
 /* Not plugged in yet: has no requester id. */
@@ -111,10 +104,8 @@ unsigned int soft_config_msi_vectors(const struct soft_device *dev);
 unsigned int soft_config_msix_vectors(const struct soft_device *dev);
 void soft_config_set_msix_enable(struct soft_device *dev, bool enable) REQUIRES(&dev->lock);
 
-void soft_worker_init(struct soft_worker *worker);
+void soft_worker_init(struct soft_device *dev);
 NST_MUST_CHECK int soft_worker_start(struct soft_device *dev) REQUIRES(&dev->bind_lock);
-void soft_worker_fini(struct soft_worker *worker);
-void soft_worker_kick(struct soft_device *dev);
 /* The device whose own thread this is, or NULL. */
 struct soft_device *soft_worker_device(void);
 /* On a synchronous host: do what was kicked. */
