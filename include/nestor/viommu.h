@@ -298,7 +298,9 @@ enum nst_page_answer {
  * When a callback has returned, and not before, the guest sees its invalidation complete. They
  * come from whatever function of the unit carried it out, with the unit's command lock held:
  * they must not call the unit, nor wait for a lock under which the caller does; and
- * they should be short. nst_viommu_reset() and _restore() are told as NST_CHANGE_TABLES.
+ * they should be short. nst_viommu_translate() and nst_viommu_ats_translate() alone may be called
+ * with a lock held that a callback waits for. nst_viommu_reset() and _restore() are told as
+ *NST_CHANGE_TABLES.
  *
  * A translation that is under way while an invalidation is carried out may give what is
  * already invalid. So the caller counts the calls of @invalidate under a lock of its own,

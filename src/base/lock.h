@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdbool.h>
 
 #if defined(__clang__)
 #define LOCK_ATTR(x) __attribute__((x))
@@ -40,6 +41,12 @@ static inline void mutex_fini(struct mutex *l)
 static inline void mutex_lock(struct mutex *l) LOCK_ATTR(acquire_capability(l)) NO_LOCK_ANALYSIS
 {
 	pthread_mutex_lock(&l->m);
+}
+
+static inline bool mutex_trylock(struct mutex *l)
+	LOCK_ATTR(try_acquire_capability(true, l)) NO_LOCK_ANALYSIS
+{
+	return !pthread_mutex_trylock(&l->m);
 }
 
 static inline void mutex_unlock(struct mutex *l) LOCK_ATTR(release_capability(l)) NO_LOCK_ANALYSIS

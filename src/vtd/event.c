@@ -146,6 +146,49 @@ void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint32_t pasid, uint64_t 
 						 .reason = reason });
 }
 
+void vtd_faults_take(struct vtd_unit *u)
+{
+	struct vtd_fault faults[VTD_POSTED_FAULTS];
+	unsigned int count;
+	bool lost;
+
+	mutex_lock(&u->posted.lock);
+	count = u->posted.count;
+	lost = u->posted.lost;
+	memcpy(faults, u->posted.faults, count * sizeof(faults[0]));
+	u->posted.count = 0;
+	u->posted.lost = false;
+	mutex_unlock(&u->posted.lock);
+	for (unsigned int i = 0; i < count; i++)
+		vtd_fault_report(u, &faults[i]);
+	if (lost)
+		vtd_status_raise(u, VTD_FSTS_PFO);
+}
+
+void vtd_faults_forget(struct vtd_unit *u)
+{
+	mutex_lock(&u->posted.lock);
+	u->posted.count = 0;
+	u->posted.lost = false;
+	mutex_unlock(&u->posted.lock);
+}
+
+void vtd_fault_post(struct vtd_unit *u, const struct vtd_fault *fault)
+{
+	mutex_lock(&u->posted.lock);
+	if (u->posted.count < VTD_POSTED_FAULTS)
+		u->posted.faults[u->posted.count++] = *fault;
+	else
+		u->posted.lost = true;
+	mutex_unlock(&u->posted.lock);
+	if (mutex_trylock(&u->cmd_lock)) {
+		vtd_faults_take(u);
+		mutex_unlock(&u->cmd_lock);
+	} else {
+		wakeup_announce(&u->wakeup);
+	}
+}
+
 /* PPF is the OR of all F bits. An event whose causes are all gone is no longer pending. */
 static void update_fault_status(struct vtd_unit *u)
 {

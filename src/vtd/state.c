@@ -101,6 +101,7 @@ static int take_image(struct vtd_unit *u, struct image *img)
 	int ret;
 
 	mutex_lock(&u->cmd_lock);
+	vtd_faults_take(u);
 	*img = (struct image){
 		.cap = u->cap,
 		.ecap = u->ecap,

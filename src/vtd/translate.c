@@ -361,9 +361,7 @@ void vtd_xlate_report(struct vtd_unit *u, const struct nst_translate_request *re
 
 	if (a->entry.fault_disabled)
 		return;
-	mutex_lock(&u->cmd_lock);
-	vtd_fault_report(u, &fault);
-	mutex_unlock(&u->cmd_lock);
+	vtd_fault_post(u, &fault);
 }
 
 /* Bytes from @req's address on that @page translates; an interrupt is never among them. */

@@ -52,6 +52,7 @@ int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 	u->ecap = ecap;
 	u->max_pasids = VTD_MAX_PASIDS;
 	mutex_init(&u->cmd_lock);
+	mutex_init(&u->posted.lock);
 	attach_table_init(&u->attach, u->vm, u->log);
 	u->attach.shadow_ops = (struct attach_shadow_ops){ vtd_shadow_walk, work_to_do, u };
 	vtd_regs_init(&u->regs);
@@ -162,6 +163,7 @@ static void vtd_destroy(struct nst_viommu *viommu)
 	mutex_unlock(&u->cmd_lock);
 	vtd_xlate_fini(&u->xlate);
 	vtd_regs_fini(&u->regs);
+	mutex_fini(&u->posted.lock);
 	mutex_fini(&u->cmd_lock);
 	wakeup_fini(&u->wakeup);
 	free(u);
@@ -214,6 +216,7 @@ void vtd_reset_locked(struct vtd_unit *u)
 	vtd_page_groups_prune(u);
 	page_service_reset(u->xlate.notifiers);
 	vtd_host_faults_forget(u);
+	vtd_faults_forget(u);
 }
 
 static void vtd_reset(struct nst_viommu *viommu)
@@ -239,6 +242,7 @@ static void vtd_process(struct nst_viommu *viommu)
 		vtd_run(u);
 	vtd_page_requests_take(u);
 	vtd_host_faults_take(u);
+	vtd_faults_take(u);
 	mutex_unlock(&u->cmd_lock);
 }
 

@@ -85,6 +85,19 @@ enum { VTD_MAX_PASIDS = 1 << 16 };
 
 enum { VTD_SCAN_GROUPS = 256 };
 
+/* Faults of emulated devices that wait for the command lock; more are an overflow. */
+enum { VTD_POSTED_FAULTS = 16 };
+
+/* event.c: record a fault for the guest; @pasid may be NST_NO_PASID. */
+struct vtd_fault {
+	nst_rid rid;
+	uint32_t pasid;
+	uint64_t addr;
+	bool write, privileged, exec;
+	uint8_t address_type; /* AT of the request */
+	enum vtd_fault_reason reason;
+};
+
 /* Of a struct told, beside TOLD_ATTACH_FAILED. */
 enum { VTD_TOLD_PASIDS_REFUSED = TOLD_UNIT_FLAGS };
 
@@ -101,6 +114,12 @@ struct vtd_unit {
 	struct vtd_regs regs;	  /* with a lock of its own, inside cmd_lock */
 	atomic_bool frozen;	  /* the guest has seen cap and ecap */
 	struct vtd_xlate xlate;	  /* with a lock of its own, inside cmd_lock */
+	struct {
+		struct mutex lock; /* a leaf */
+		struct vtd_fault faults[VTD_POSTED_FAULTS] GUARDED_BY(lock);
+		unsigned int count GUARDED_BY(lock);
+		bool lost GUARDED_BY(lock);
+	} posted;
 
 	/*
 	 * One command at a time. Protects everything below; the host, the guest's memory
@@ -280,18 +299,18 @@ void vtd_host_faults_take(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 /* What has come is of a time that the guest does not remember. */
 void vtd_host_faults_forget(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 
-/* event.c: record a fault for the guest; @pasid may be NST_NO_PASID. */
-struct vtd_fault {
-	nst_rid rid;
-	uint32_t pasid;
-	uint64_t addr;
-	bool write, privileged, exec;
-	uint8_t address_type; /* AT of the request */
-	enum vtd_fault_reason reason;
-};
+/* event.c: record a fault for the guest. */
 void vtd_fault_report(struct vtd_unit *u, const struct vtd_fault *fault) REQUIRES(u->cmd_lock);
 void vtd_fault_record(struct vtd_unit *u, nst_rid rid, uint32_t pasid, uint64_t addr, bool write,
 		      enum vtd_fault_reason reason) REQUIRES(u->cmd_lock);
+/*
+ * The same from threads that a holder of cmd_lock may wait for: at once if nobody has it, else
+ * with the next nst_viommu_process(), which the unit asks for.
+ */
+void vtd_fault_post(struct vtd_unit *u, const struct vtd_fault *fault) EXCLUDES(u->cmd_lock);
+void vtd_faults_take(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+/* Those that wait are of no interest any more. */
+void vtd_faults_forget(struct vtd_unit *u) REQUIRES(u->cmd_lock);
 /* Set error bits of FSTS, and raise the fault event if none were pending. */
 void vtd_status_raise(struct vtd_unit *u, uint64_t bits) REQUIRES(u->cmd_lock);
 /* The completion interrupt of a wait descriptor. */
