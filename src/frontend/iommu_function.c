@@ -45,6 +45,7 @@ struct iommu_function {
 	const struct kind *kind;
 	struct nst_vm *vm;
 	bool memory_mapped; /* by another function */
+	unsigned int features;
 	struct nst_viommu *viommu;
 	struct nst_vfu *vfu;
 	const struct nst_log *log;
@@ -299,6 +300,7 @@ static int create_vtd(struct iommu_function *f)
 		.log = f->log,
 		.send_msi = send_msi,
 		.opaque = f,
+		.features = f->features,
 	};
 
 	return nst_vtd_create(&config, &f->viommu);
@@ -356,6 +358,7 @@ static int create(const struct iommu_function_config *config, const struct kind 
 		.kind = kind,
 		.vm = config->vm,
 		.memory_mapped = config->memory_mapped,
+		.features = config->features,
 		.log = config->log,
 		.unshared = config->unshared,
 		.opaque = config->opaque,

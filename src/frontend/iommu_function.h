@@ -21,7 +21,8 @@ typedef void iommu_function_unshared_fn(void *opaque);
 
 struct iommu_function_config {
 	struct nst_vm *vm;
-	bool memory_mapped; /* another function maps @vm's memory */
+	bool memory_mapped;    /* another function maps @vm's memory */
+	unsigned int features; /* of a VT-d unit: enum nst_vtd_feature */
 	const char *socket_path;
 	const struct nst_log *log;
 	iommu_function_unshared_fn *unshared;

@@ -6,93 +6,40 @@
 #include "base/endian.h"
 #include "frontend/qtest/machine.h"
 
-#include <errno.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* --- DMA of an emulated device ------------------------------------------------------------ */
+/* --- an emulated device ------------------------------------------------------------------- */
 
-/* As many bytes as one translation covers: how many, or a negative errno. */
-static ssize_t dma_piece(struct qtest_function *f, const struct endpoint_dma_request *req,
-			 size_t done)
+static void message(void *opaque, uint64_t address, uint32_t data)
 {
-	const struct nst_translate_request tr = {
-		.rid = f->rid,
-		.pasid = req->pasid,
-		.iova = { req->iova.v + done },
-		.write = req->write,
-		.privileged = req->privileged,
-	};
-	struct nst_translation to;
-	uint8_t *buf = (uint8_t *)req->buf + done;
-	size_t size = req->size - done;
-	int ret = nst_viommu_translate(machine_viommu(f->machine), &tr, &to);
+	struct qtest_function *f = opaque;
 
-	if (ret)
-		return ret;
-	size = MIN(size, to.size);
-	if (to.interrupt) {
-		if (req->size != sizeof(uint32_t))
-			return -EFAULT;
-		machine_interrupt(f->machine, to.gpa.v, (uint32_t)le_load(buf, 4));
-		return (ssize_t)size;
-	}
-	ret = req->write ? nst_mem_write(machine_mem(f->machine), to.gpa, buf, size)
-			 : nst_mem_read(machine_mem(f->machine), to.gpa, buf, size);
-	return ret ? ret : (ssize_t)size;
+	machine_interrupt(f->machine, address, data);
 }
 
-static int bus_dma(struct endpoint_bus *bus, const struct endpoint_dma_request *req)
-{
-	struct qtest_function *f = container_of(bus, struct qtest_function, bus);
-	size_t done = 0;
-
-	if (range_overflows(req->iova.v, req->size))
-		return -EFAULT;
-	while (done < req->size) {
-		ssize_t n = dma_piece(f, req, done);
-
-		if (n < 0)
-			return -EFAULT;
-		done += (size_t)n;
-	}
-	return 0;
-}
-
-/* The machine offers neither ATS nor page requests, and its models work without threads. */
-static int bus_translate(struct endpoint_bus *bus, const struct endpoint_ats_request *req,
-			 struct endpoint_ats_reply *reply)
-{
-	return -EFAULT;
-}
-
-static void bus_page_request(struct endpoint_bus *bus, const struct endpoint_page_request *req)
+/* The models that are here have neither interrupts nor anything to do on a thread. */
+static void no_interrupt(void *opaque, unsigned int vector)
 {
 }
 
-static void bus_interrupt(struct endpoint_bus *bus, unsigned int vector)
+static void no_thread(void *opaque)
 {
 }
 
-static void bus_kick(struct endpoint_bus *bus)
-{
-}
-
-static const struct endpoint_bus_ops bus_ops = {
-	.dma = bus_dma,
-	.translate = bus_translate,
-	.page_request = bus_page_request,
-	.interrupt = bus_interrupt,
-	.kick = bus_kick,
+static const struct emulated_bus_ops bus_ops = {
+	.message = message,
+	.interrupt = no_interrupt,
+	.kick = no_thread,
 };
 
 void function_init_emulated(struct qtest_function *f, struct endpoint *ep)
 {
 	f->ep = ep;
-	f->bus.ops = &bus_ops;
-	ep->bus = &f->bus;
+	emulated_bus_init(&f->bus, ep, machine_viommu(f->machine), machine_mem(f->machine), f->rid,
+			  &bus_ops, f);
 	for (unsigned int i = 0; i < FUNCTION_NUM_BARS; i++)
 		f->bar_sizes[i] = ep->bar_sizes[i];
 }
@@ -155,7 +102,10 @@ void function_init_passthrough(struct qtest_function *f, struct nst_device *dev)
 
 void function_fini(struct qtest_function *f)
 {
-	endpoint_destroy(f->ep);
+	if (f->ep) {
+		endpoint_destroy(f->ep);
+		emulated_bus_fini(&f->bus);
+	}
 	if (f->dev && f->msi_fd >= 0)
 		close(f->msi_fd);
 }

@@ -12,6 +12,7 @@
 #define FRONTEND_QTEST_FUNCTION_H
 
 #include "endpoint/endpoint.h"
+#include "frontend/emulated_bus.h"
 
 #include <nestor/viommu.h>
 
@@ -24,7 +25,7 @@ struct qtest_function {
 	struct qtest_machine *machine;
 	nst_rid rid;
 	struct endpoint *ep; /* emulated, and owned; or NULL */
-	struct endpoint_bus bus;
+	struct emulated_bus bus;
 	struct nst_device *dev;		       /* passed through, and the caller's; or NULL */
 	uint16_t msi_cap;		       /* of @dev: where it is; 0: nowhere */
 	int msi_fd;			       /* of @dev: the eventfd while it is enabled, or -1 */
