@@ -6,6 +6,7 @@
  */
 #include "cmd/cmd.h"
 #include "cmd/host_choice.h"
+#include "cmd/vtd_feature.h"
 #include "endpoint/endpoint.h"
 #include "frontend/qtest/session.h"
 
@@ -113,27 +114,6 @@ struct options {
 	const char *socket, *load, *save;
 };
 
-static const struct {
-	const char *name;
-	unsigned int feature;
-} features[] = {
-	{ "second-stage", NST_VTD_SECOND_STAGE },
-	{ "nested", NST_VTD_NESTED },
-	{ "five-level", NST_VTD_FIVE_LEVEL },
-};
-
-static int take_feature(struct options *o, const char *name)
-{
-	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
-		if (strcmp(name, features[i].name))
-			continue;
-		o->features |= features[i].feature;
-		return -1;
-	}
-	complain("--offer is second-stage, nested or five-level, not \"%s\"", name);
-	return EXIT_USAGE;
-}
-
 static int take_device(struct options *o, const char *text)
 {
 	static const char *const names[] = {
@@ -207,7 +187,7 @@ static int take_option(int opt, struct options *o)
 	case OPT_HOST:
 		return host_choice_parse(optarg, &o->host);
 	case OPT_OFFER:
-		return take_feature(o, optarg);
+		return vtd_feature_take(optarg, &o->features);
 	case OPT_MEMORY:
 		return take_memory(o, optarg);
 	case OPT_LOAD:

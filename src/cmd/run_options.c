@@ -3,6 +3,7 @@
 #include "cmd/run_options.h"
 
 #include "cmd/cmd.h"
+#include "cmd/vtd_feature.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -57,6 +58,11 @@ static const char help[] =
 	"                    of the Nth --device, counted from 0; \"withdraw N\", the host asks\n"
 	"                    for it back; \"pull N\", it is pulled out of its slot. \"ok\" when\n"
 	"                    it is done\n"
+	"  --emulated        no host and nothing passed through: the devices are emulated, and the\n"
+	"                    IOMMU, a VT-d, translates for them itself. With --offer nested the\n"
+	"                    guest's kernel can nest on it: it is hardware to a host in a guest\n"
+	"  --offer FEATURE   what it offers then beyond first-stage tables of four levels:\n"
+	"                    second-stage, nested or five-level; again for more\n"
 	"  --host soft       the host that translates (the only one so far)\n"
 	"  --strict-abi      a host that has only what Linux 7.2 has: it reports no faults of DMA\n"
 	"                    that the guest's tables refuse (docs/vtd-veventq.md)\n"
@@ -86,6 +92,8 @@ enum {
 	OPT_QEMU,
 	OPT_VIOMMU,
 	OPT_CONTROL,
+	OPT_EMULATED,
+	OPT_OFFER,
 	OPT_HOST,
 	OPT_STRICT_ABI,
 	OPT_NO_CHECK,
@@ -110,6 +118,8 @@ static const struct option longopts[] = {
 	{ "qemu", required_argument, NULL, OPT_QEMU },
 	{ "viommu", required_argument, NULL, OPT_VIOMMU },
 	{ "control", required_argument, NULL, OPT_CONTROL },
+	{ "emulated", no_argument, NULL, OPT_EMULATED },
+	{ "offer", required_argument, NULL, OPT_OFFER },
 	{ "host", required_argument, NULL, OPT_HOST },
 	{ "strict-abi", no_argument, NULL, OPT_STRICT_ABI },
 	{ "no-check", no_argument, NULL, OPT_NO_CHECK },
@@ -224,6 +234,11 @@ static int take_option(int opt, struct run_options *o, const char **append)
 	case OPT_CONTROL:
 		o->control = optarg;
 		return -1;
+	case OPT_EMULATED:
+		o->emulated = true;
+		return -1;
+	case OPT_OFFER:
+		return vtd_feature_take(optarg, &o->features);
 	case OPT_HOST:
 		return only("--host", optarg, "soft");
 	case OPT_STRICT_ABI:
@@ -279,6 +294,23 @@ static int settle_append(struct run_options *o, const char *append)
 	return EXIT_FAILED;
 }
 
+/* What is about a host, or for none. */
+static int check_emulated(const struct run_options *o)
+{
+	if (o->features && !o->emulated)
+		return refuse("%s is for emulated devices: give --emulated too", "--offer");
+	if (!o->emulated)
+		return -1;
+	if (o->machine != &machine_pc)
+		return refuse("--emulated needs --viommu vtd, not \"%s\"", o->machine->viommu);
+	if (o->trace || o->strict_abi || o->drop_after)
+		return refuse("%s is about the host, and with --emulated there is none",
+			      o->trace	      ? "--trace"
+			      : o->strict_abi ? "--strict-abi"
+					      : "--drop-invalidation-after");
+	return -1;
+}
+
 int run_options_parse(int argc, char **argv, struct run_options *o)
 {
 	const char *append = NULL;
@@ -301,6 +333,9 @@ int run_options_parse(int argc, char **argv, struct run_options *o)
 			      argv[optind]);
 	o->extra = argv + optind;
 	o->num_units += !o->num_units;
+	status = check_emulated(o);
+	if (status >= 0)
+		return status;
 	status =
 		settle_file(&o->kernel, o->machine->kernel, "guest kernel", "--kernel", o->machine);
 	if (status < 0)

@@ -27,10 +27,12 @@ struct run_options {
 	unsigned int timeout_s; /* 0 = none */
 	bool quiet;		/* progress instead of the guest's console */
 	bool verbose;
-	bool strict_abi;     /* the software host has nothing that Linux has not */
-	bool check;	     /* the software host's IOMMU sanitizer */
-	uint64_t drop_after; /* test hook; 0 = off */
-	char **extra;	     /* arguments for QEMU, NULL-terminated */
+	bool emulated;	       /* no host: the unit translates for the devices itself */
+	unsigned int features; /* that it offers them, enum nst_vtd_feature */
+	bool strict_abi;       /* the software host has nothing that Linux has not */
+	bool check;	       /* the software host's IOMMU sanitizer */
+	uint64_t drop_after;   /* test hook; 0 = off */
+	char **extra;	       /* arguments for QEMU, NULL-terminated */
 };
 
 /*

@@ -53,6 +53,7 @@ static int make_unit(struct server *s, unsigned int u, const struct machine *mac
 	struct iommu_function_config config = {
 		.vm = s->vm,
 		.memory_mapped = u > 0,
+		.features = s->features,
 		.socket_path = path,
 		.log = s->log,
 		.unshared = found_unshared,
@@ -212,6 +213,49 @@ static int add_device(struct server_device *d, const char *wanted)
 	return ret ? EXIT_USAGE : -1;
 }
 
+/* The bus number of a device on a port would have to follow the guest. */
+static bool can_be_emulated(const struct server_device *d, const char *wanted)
+{
+	if (d->option.place == PLACE_PORT)
+		complain("--device %s: an emulated device is in a slot (at=slot)", wanted);
+	else if (d->option.vpasid_offset)
+		complain("--device %s: vpasid-offset is for devices that are passed through",
+			 wanted);
+	else
+		return true;
+	return false;
+}
+
+static int emulate_device(struct server_device *d, const char *wanted, const char *dir)
+{
+	struct server *s = d->server;
+	char path[108], *why = NULL;
+	struct endpoint_function_config config = {
+		.viommu = viommu_of(d),
+		.rid = d->rid,
+		.vm = s->vm,
+		.socket_path = path,
+		.log = s->log,
+	};
+	struct endpoint *ep;
+	int ret;
+
+	if (!can_be_emulated(d, wanted))
+		return EXIT_USAGE;
+	ret = endpoint_create(d->option.description, s->log, &ep, &why);
+	if (ret)
+		complain("--device %s: %s", wanted, why ? why : strerror(-ret));
+	free(why);
+	if (ret)
+		return EXIT_USAGE;
+	snprintf(path, sizeof(path), "%s/device%u", dir, (unsigned int)(d - s->devices));
+	ret = endpoint_function_create(&config, ep, &d->emulated);
+	if (ret)
+		return fail("cannot serve the device", ret);
+	d->socket = unname_socket(path);
+	return d->socket < 0 ? fail("cannot serve the device", d->socket) : -1;
+}
+
 static int make_device(struct server *s, const char *wanted, const char *dir)
 {
 	unsigned int i = s->num_devices;
@@ -224,11 +268,13 @@ static int make_device(struct server *s, const char *wanted, const char *dir)
 		return fail("cannot open a device", -errno);
 	status = device_option_parse(wanted, s->num_units, &d->option);
 	s->num_devices++;
+	d->rid = d->next_rid = layout_rid(&d->option, i, 0);
+	if (status < 0 && !s->host)
+		return emulate_device(d, wanted, dir);
 	if (status < 0)
 		status = add_device(d, wanted);
 	if (status >= 0)
 		return status;
-	d->rid = d->next_rid = layout_rid(&d->option, i, 0);
 	ret = open_device(d);
 	if (ret)
 		return fail(d->cdev, ret);
@@ -326,8 +372,9 @@ static int make_all(struct server *s, const struct run_options *o, const char *d
 {
 	int ret, status;
 
+	s->features = o->features;
 	status = trace_file_open(o->trace, &s->trace);
-	if (status < 0)
+	if (status < 0 && !o->emulated)
 		status = make_host(s, o, s->log);
 	if (status >= 0)
 		return status;
@@ -372,6 +419,7 @@ void server_fini(struct server *s)
 {
 	for (unsigned int i = 0; i < s->num_devices; i++) {
 		close_fd(s->devices[i].socket);
+		endpoint_function_destroy(s->devices[i].emulated);
 		device_function_destroy(s->devices[i].function);
 		s->devices[i].function = NULL;
 	}
@@ -415,8 +463,12 @@ static struct server_device *requested_by(struct server *s, unsigned int i)
 
 static struct nst_vfu *vfu_of(const struct server *s, unsigned int i)
 {
-	return i < s->num_units ? iommu_function_vfu(s->units[i].iommu)
-				: device_function_vfu(s->devices[i - s->num_units].function);
+	const struct server_device *d;
+
+	if (i < s->num_units)
+		return iommu_function_vfu(s->units[i].iommu);
+	d = &s->devices[i - s->num_units];
+	return d->emulated ? endpoint_function_vfu(d->emulated) : device_function_vfu(d->function);
 }
 
 int server_poll_fd(const struct server *s, unsigned int i)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Our side of a run: the software host with its devices, the VM on it, the vIOMMUs they
- * are behind, and the vfio-user functions that QEMU connects to.
+ * are behind, and the vfio-user functions that QEMU connects to. Emulated devices are on no
+ * host: each is the endpoint and its function.
  *
  * A device on a port is open, and behind its vIOMMU, as long as QEMU is connected to it, or
  * is about to be: an unplugged one leaves nothing behind. Others are there from the
@@ -19,6 +20,7 @@
 #include "cmd/run_options.h"
 #include "cmd/trace_file.h"
 #include "frontend/device_function.h"
+#include "frontend/endpoint_function.h"
 #include "frontend/iommu_function.h"
 
 #include <nestor/soft_host.h>
@@ -30,6 +32,7 @@ struct server_device {
 	nst_rid rid, next_rid;	/* next_rid: from server_renumber() on */
 	struct nst_device *dev; /* NULL: not there at present */
 	struct device_function *function;
+	struct endpoint_function *emulated; /* in its place, without a host; or NULL */
 	bool connected;
 	int request;	/* eventfd: the host asks for it */
 	bool requested; /* it did */
@@ -43,11 +46,12 @@ struct server_unit {
 };
 
 struct server {
-	struct nst_host *host;	/* the software host */
+	struct nst_host *host;	/* the software host; NULL: devices are emulated */
 	struct nst_host *front; /* what the VM is on: the host, or a trace of it */
 	struct trace_file trace;
 	struct nst_vm *vm;
 	const struct nst_log *log;
+	unsigned int features; /* of VT-d units */
 	struct server_unit units[RUN_MAX_UNITS];
 	unsigned int num_units;
 	struct server_device devices[RUN_MAX_DEVICES];

@@ -72,6 +72,20 @@ def devices_that_cannot_be(scratch):
 
 
 @guest.test
+def without_a_host(scratch):
+    refused(scratch, ["--offer", "--emulated"], "run", "--offer", "nested")
+    refused(scratch, ["five-level", "tea"], "run", "--emulated", "--offer", "tea")
+    refused(scratch, ["five-level", "tea"], "qtest", "--offer", "tea")
+    refused(scratch, ["--emulated", "vtd", "smmuv3"], "run", "--emulated", "--viommu", "smmuv3")
+    for option in (["--trace", scratch / "t"], ["--strict-abi"], ["--drop-invalidation-after", "1"]):
+        refused(scratch, [option[0], "host"], "run", "--emulated", *option)
+    refused(scratch, ["at=slot"], "run", "--emulated", "--device", "dmatest,at=port")
+    refused(scratch, ["vpasid-offset", "passed through"], "run", "--emulated", "--device", "dmatest,vpasid-offset=0x200")
+    refused(scratch, ["floppy"], "run", "--emulated", "--device", "floppy,file=x")
+    assert not (scratch / "t").exists()
+
+
+@guest.test
 def help_and_version(scratch):
     for args in (["--help"], ["run", "--help"], ["--version"]):
         done = subprocess.run([guest.NESTOR, *args], capture_output=True, text=True, timeout=60)
