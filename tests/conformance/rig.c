@@ -2,6 +2,8 @@
 /* See rig.h. */
 #include "rig.h"
 
+#include "endpoint/dmatest_spec.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/pci_regs.h>
@@ -82,8 +84,32 @@ void rig_bind(struct rig *rig)
 			rig->dma = dma_devices[i];
 }
 
+bool rig_pci_address(const struct rig *rig, char *address, size_t size)
+{
+	const char *name = strrchr(rig->path, '/') + 1, *device;
+	char link[64], target[256];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/sys/class/vfio-dev/%.20s/device", name);
+	n = readlink(link, target, sizeof(target) - 1);
+	if (n < 0)
+		return false;
+	target[n] = 0;
+	device = strrchr(target, '/');
+	snprintf(address, size, "%s", device ? device + 1 : target);
+	return true;
+}
+
+/* Has the host's driver enabled page requests of a device that makes them? */
+static bool asks_for_pages(struct rig *rig)
+{
+	return rig->dma == &dma_dmatest &&
+	       (bar_get(rig, DMATEST_REG_CTRL) >> 32 & DMATEST_STATUS_PRI);
+}
+
 static unsigned int probe(struct rig *rig)
 {
+	char address[32];
 	unsigned int found = rig->arch->provides;
 	uint32_t ioas = ioas_alloc(rig), parent;
 	struct iommu_hw_info info;
@@ -93,6 +119,8 @@ static unsigned int probe(struct rig *rig)
 	found |= hwpt_alloc(rig, rig->devid, ioas, NEST, &parent) ? NEED_NO_NESTING : NEED_NESTING;
 	found |= rig->has_pasid ? NEED_PASID : NEED_NO_PASID;
 	found |= rig->dma ? rig->dma->provides : 0;
+	found |= asks_for_pages(rig) ? NEED_PRI : NEED_NO_PRI;
+	found |= rig_pci_address(rig, address, sizeof(address)) ? NEED_DRIVER : 0;
 	return found;
 }
 

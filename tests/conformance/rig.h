@@ -85,6 +85,8 @@ void rig_destroy(struct rig *rig);
 uint64_t rig_parent_last(struct rig *rig);
 /* Open, bind and look at what @rig->path names; for who has made @rig->host. */
 void rig_bind(struct rig *rig);
+/* Its PCI address in a kernel's sysfs; false: it is no kernel's. */
+bool rig_pci_address(const struct rig *rig, char *address, size_t size);
 /* One more device on the host of @rig. */
 void rig_add_device(struct rig *rig, bool pasid, char *path, size_t path_size);
 

@@ -140,6 +140,9 @@ static const char *const need_names[] = {
 	"an IOMMU that cannot nest",
 	"a kernel with huge pages",
 	"a device that does DMA with PASIDs",
+	"a device that asks for pages on command",
+	"a device that cannot ask for pages",
+	"a kernel whose driver can be taken from the device",
 };
 
 static void print_missing(unsigned int missing)

@@ -33,6 +33,9 @@ enum suite_need {
 	NEED_NO_NESTING = 1 << 11,
 	NEED_HUGE_PAGES = 1 << 12, /* a kernel with transparent huge pages: it aligns to them */
 	NEED_PASID_DMA = 1 << 13,  /* a device that does DMA with PASIDs */
+	NEED_PRI = 1 << 14,	   /* a device that asks for pages on command */
+	NEED_NO_PRI = 1 << 15,	   /* a device that cannot ask */
+	NEED_DRIVER = 1 << 16,	   /* a kernel whose driver can be taken from the device */
 	NEED_NOTHING = 0,
 };
 

@@ -131,7 +131,7 @@ static void failed_write_back_undoes(void **state)
 
 static const struct suite_case cases[] = {
 	TEST(an_empty_queue),
-	TEST(without_page_requests, NEED_VTD),
+	TEST(without_page_requests, NEED_VTD | NEED_NO_PRI),
 	TEST(failed_write_back_undoes),
 };
 SUITE_GROUP(fault_queue, cases)
