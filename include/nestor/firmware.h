@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What tells a guest where its IOMMUs are and which devices each one covers: parameters in,
- * the bytes of an ACPI table out. They know nothing of units and devices of this library: the
- * VMM says where it has put them.
+ * the bytes of an ACPI table, or nodes of a device tree, out. They know nothing of units and
+ * devices of this library: the VMM says where it has put them.
  *
  * Every unit lists its devices; none claims all, since the VMM's own need not be behind it.
  */
@@ -128,6 +128,49 @@ struct nst_iort_params {
  */
 NST_MUST_CHECK NST_API int nst_iort_build(const struct nst_iort_params *params, void **table,
 					  size_t *size);
+
+/* --- Arm: an SMMUv3 in a device tree -----------------------------------------------------------
+ */
+
+/**
+ * struct nst_fdt_place - what of the VMM's own device tree a unit's nodes refer to.
+ * @bridge: path of the PCI host bridge's node, which is there already. Its msi-map stays as it
+ *	is: a unit changes no device ids.
+ * @its: phandle of the ITS; only of a unit with @has_msis.
+ * @gic: phandle of the GIC; only of a unit with wired interrupts. 0: what the root names as
+ *	interrupt-parent.
+ * @phandle: that the unit's node gets. 0: the next that is free.
+ * @ats: devices of the bridge may cache translations.
+ */
+struct nst_fdt_place {
+	const char *bridge;
+	uint32_t its, gic, phandle;
+	bool ats;
+};
+
+/**
+ * nst_fdt_add_smmuv3() - put a unit into a flattened device tree, by the bindings
+ * "arm,smmu-v3", "pci-iommu" and "reserved-memory".
+ * @fdt: the tree, with room for more as fdt_totalsize() says (fdt_open_into() makes some).
+ * @unit: of wired interrupts those that the binding puts before another one must be there too:
+ *	event queue, global errors, PRI queue, CMD_SYNC; a single one has no name there. A model
+ *	says less than in an IORT: HI161X only that prefetch commands are not understood, not
+ *	that MSIs pass untranslated.
+ *	With @windows every range is one device on the root bus: a window is a property of its
+ *	node, which is made unless it is there.
+ * @phandle: gets that of the unit's node; may be NULL.
+ *
+ * The bridge's iommu-map gets the ranges beside what it has, so there may be several units.
+ * Errors leave the tree as it was: -EINVAL (a base, range or window as for an IORT, a wired
+ * interrupt that is none of 32..1019, a tree that is damaged or has a bridge, ITS or GIC that
+ * is none), -EEXIST (the node, its phandle, a window of another size, or requester ids that the
+ * bridge maps already), -ENOENT (no such bridge or phandle), -EOPNOTSUPP (windows of other
+ * ranges; a library that was built without libfdt), -ENOSPC (no room), -ENOMEM. Threads: any,
+ * one for each tree.
+ */
+NST_MUST_CHECK NST_API int nst_fdt_add_smmuv3(void *fdt, const struct nst_fdt_place *place,
+					      const struct nst_firmware_smmuv3 *unit,
+					      uint32_t *phandle);
 
 #ifdef __cplusplus
 }
