@@ -66,6 +66,11 @@ NST_MUST_CHECK NST_API int nst_vtd_create(const struct nst_vtd_config *config,
 enum nst_smmuv3_feature {
 	/** Devices may keep translations (IDR0.ATS). Shown are those whose host lets them. */
 	NST_SMMUV3_ATS = 1 << 0,
+	/**
+	 * Faults of stage 1 may stall (IDR0.STALL_MODEL): of emulated devices that use
+	 * nst_notifier_translate(). A host IOMMU that has no stalls takes them away.
+	 */
+	NST_SMMUV3_STALLS = 1 << 2,
 };
 
 /** enum nst_smmuv3_irq - the wired interrupts of a unit; all are edges. */
@@ -274,6 +279,13 @@ enum nst_page_answer {
 	NST_PAGE_PENDING = -1, /* by @page_response, later */
 };
 
+/** How a transaction that stalled goes on. */
+enum nst_stall_answer {
+	NST_STALL_RETRY,      /* ask nst_notifier_translate() again */
+	NST_STALL_ABORT,      /* the guest's answer: it ends with an error */
+	NST_STALL_TERMINATED, /* it ends with an error, and nobody has looked at it */
+};
+
 /**
  * struct nst_notifier_config - who wants to hear what of the guest's invalidations.
  * @rid, @pasid: the device, and NST_NO_PASID, a PASID or NST_EVERY_PASID.
@@ -294,6 +306,9 @@ enum nst_page_answer {
  *	invalidation time-out. May be NULL.
  * @page_response: the guest's answer to nst_notifier_page_request(); a reset of the unit answers
  *	with NST_PAGE_FAILURE. May be NULL.
+ * @stall_response: how the transaction that nst_notifier_translate() called @tag goes on; it may
+ *	come before that has returned. What waits when the guest turns the unit off, or it is reset,
+ *	is terminated. May be NULL.
  *
  * When a callback has returned, and not before, the guest sees its invalidation complete. They
  * come from whatever function of the unit carried it out, with the unit's command lock held:
@@ -317,6 +332,7 @@ struct nst_notifier_config {
 	int (*device_tlb)(void *opaque, const struct nst_device_tlb_invalidation *invalidation);
 	void (*page_response)(void *opaque, uint32_t pasid, unsigned int group,
 			      enum nst_page_answer answer);
+	void (*stall_response)(void *opaque, unsigned int tag, enum nst_stall_answer answer);
 	void *opaque;
 };
 
@@ -341,6 +357,21 @@ NST_API void nst_notifier_remove(struct nst_notifier *notifier);
  * commands wait for it. How much there is to tell the guest decides. Threads: any.
  */
 NST_API void nst_notifier_replay(struct nst_notifier *notifier);
+
+/**
+ * nst_notifier_translate() - nst_viommu_translate() for the notifier's device, if it can wait.
+ * @tag: gets what the transaction is called, if it stalls: below 65536.
+ *
+ * With NST_SMMUV3_STALLS a guest can have a device's faults stall: it is told of the fault, and
+ * says later whether the device may try again. Faults of who calls nst_viommu_translate() do not
+ * stall, nor when the guest has left too many without an answer (docs/bounds.md); no fault does
+ * on other units.
+ * Errors: -EINPROGRESS: it stalls, and @stall_response says how it goes on; -EINVAL (@req is not of
+ * what the notifier is for, or that has no @stall_response); as nst_viommu_translate().
+ */
+NST_MUST_CHECK NST_API int nst_notifier_translate(struct nst_notifier *notifier,
+						  const struct nst_translate_request *req,
+						  struct nst_translation *out, unsigned int *tag);
 
 /** struct nst_page - one page that a device asks for: PCIe 6.0 s10.4.1. */
 struct nst_page {
@@ -532,6 +563,8 @@ struct nst_viommu_stats {
 	uint64_t walks;		   /* translations for emulated devices that no cache had */
 	uint64_t shadow_domains;   /* second-stage tables of the guest, shadowed; ever made */
 	uint64_t shadow_calls;	   /* of the host, to keep them as the tables are */
+	uint64_t stalls;	   /* transactions of which the guest was told that they wait */
+	uint64_t stall_answers;	   /* of the guest, that reached one */
 };
 
 NST_API void nst_viommu_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *stats);

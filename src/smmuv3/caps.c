@@ -6,13 +6,14 @@
  *	MSI		send_msi is there (QEMU: wired interrupts only)
  *	SSIDSIZE, CD2L	ssid_bits (QEMU: with accel only, and no CD2L)
  *	ATS, NS1ATS	NST_SMMUV3_ATS (QEMU: with accel only)
+ *	STALL_MODEL	NST_SMMUV3_STALLS (QEMU: no stalls)
  *	OAS		oas_bits (QEMU: 44 or 48)
  *
- * A host narrows ASID16, CD2L, SSIDSIZE, RIL, BBML, OAS and the granules. The size of the
- * stream table it need not have: the table is the unit's own to read, and a host's commands
- * name its devices by what they are called there. Nor does it say whether there is ATS,
- * which Linux reports of each device. What a host does that a guest is told is not done (dirty
- * state, stage 2, stalls) is no hindrance, as long as the guest can leave it off.
+ * A host narrows ASID16, CD2L, SSIDSIZE, STALL_MODEL, RIL, BBML, OAS and the granules. The size of
+ *the stream table it need not have: the table is the unit's own to read, and a host's commands name
+ *its devices by what they are called there. Nor does it say whether there is ATS, which Linux
+ *reports of each device. What a host does that a guest is told is not done (dirty state, stage 2,
+ *stalls where they are not asked for) is no hindrance, as long as the guest can leave it off.
  */
 #include "smmuv3/caps.h"
 
@@ -22,6 +23,7 @@
 #include <errno.h>
 
 enum { SID_BITS = 16, MAX_SSID_BITS = 20, QUEUE_LG2 = 19, DEFAULT_OAS_BITS = 44 };
+enum { FEATURES = NST_SMMUV3_ATS | NST_SMMUV3_STALLS };
 enum { STALL_MODEL_FORCED = 2, TTENDIAN_BIG = 3, BBML_2 = 2 };
 
 #define GRANULES (SMMU_IDR5_GRAN4K | SMMU_IDR5_GRAN16K | SMMU_IDR5_GRAN64K)
@@ -39,9 +41,10 @@ static int encode_oas(unsigned int bits, uint32_t *out)
 
 int smmu_idr_default(const struct nst_smmuv3_config *config, struct smmu_idr *idr)
 {
+	bool stalls = config->features & NST_SMMUV3_STALLS;
 	uint32_t oas;
 
-	if (config->ssid_bits > MAX_SSID_BITS || (config->features & ~(unsigned int)NST_SMMUV3_ATS))
+	if (config->ssid_bits > MAX_SSID_BITS || (config->features & ~(unsigned int)FEATURES))
 		return -EINVAL;
 	if (encode_oas(config->oas_bits ? config->oas_bits : DEFAULT_OAS_BITS, &oas))
 		return -EINVAL;
@@ -49,7 +52,8 @@ int smmu_idr_default(const struct nst_smmuv3_config *config, struct smmu_idr *id
 	idr->idr[0] = SMMU_IDR0_S1P | FIELD_PREP(SMMU_IDR0_TTF, SMMU_TTF_AARCH64) |
 		      SMMU_IDR0_COHACC | SMMU_IDR0_ASID16 | SMMU_IDR0_VMID16 |
 		      FIELD_PREP(SMMU_IDR0_TTENDIAN, SMMU_TTENDIAN_LITTLE) |
-		      FIELD_PREP(SMMU_IDR0_STALL_MODEL, SMMU_STALL_MODEL_NONE) |
+		      FIELD_PREP(SMMU_IDR0_STALL_MODEL,
+				 stalls ? SMMU_STALL_MODEL_BOTH : SMMU_STALL_MODEL_NONE) |
 		      SMMU_IDR0_TERM_MODEL | FIELD_PREP(SMMU_IDR0_ST_LEVEL, SMMU_ST_LEVEL_2);
 	if (config->send_msi)
 		idr->idr[0] |= SMMU_IDR0_MSI;
@@ -62,7 +66,8 @@ int smmu_idr_default(const struct nst_smmuv3_config *config, struct smmu_idr *id
 		      FIELD_PREP(SMMU_IDR1_EVENTQS, QUEUE_LG2) |
 		      FIELD_PREP(SMMU_IDR1_CMDQS, QUEUE_LG2);
 	idr->idr[3] = SMMU_IDR3_HAD | SMMU_IDR3_RIL | FIELD_PREP(SMMU_IDR3_BBML, BBML_2);
-	idr->idr[5] = FIELD_PREP(SMMU_IDR5_OAS, oas) | GRANULES;
+	idr->idr[5] = FIELD_PREP(SMMU_IDR5_OAS, oas) | GRANULES |
+		      FIELD_PREP(SMMU_IDR5_STALL_MAX, stalls ? SMMU_STALL_MAX : 0);
 	return 0;
 }
 
@@ -82,6 +87,14 @@ static const char *unfit(const uint32_t *idr)
 	return NULL;
 }
 
+/* Stalls that a host does not have. */
+static void take_stalls_away(struct smmu_idr *idr)
+{
+	idr->idr[0] = (uint32_t)((idr->idr[0] & ~SMMU_IDR0_STALL_MODEL) |
+				 FIELD_PREP(SMMU_IDR0_STALL_MODEL, SMMU_STALL_MODEL_NONE));
+	idr->idr[5] &= (uint32_t)~SMMU_IDR5_STALL_MAX;
+}
+
 int smmu_idr_narrow(const struct iommufd_hw_info *host, struct smmu_idr *idr, const char **why)
 {
 	const uint32_t *theirs = host->smmuv3.idr;
@@ -99,6 +112,8 @@ int smmu_idr_narrow(const struct iommufd_hw_info *host, struct smmu_idr *idr, co
 	}
 	AT_MOST(SMMU_IDR0_ASID16, &idr->idr[0], theirs[0]);
 	AT_MOST(SMMU_IDR0_CD2L, &idr->idr[0], theirs[0]);
+	if (FIELD_GET(SMMU_IDR0_STALL_MODEL, theirs[0]) != SMMU_STALL_MODEL_BOTH)
+		take_stalls_away(idr);
 	AT_MOST(SMMU_IDR1_SSIDSIZE, &idr->idr[1], theirs[1]);
 	AT_MOST(SMMU_IDR3_RIL, &idr->idr[3], theirs[3]);
 	AT_MOST(SMMU_IDR3_BBML, &idr->idr[3], theirs[3]);
@@ -125,6 +140,11 @@ unsigned int smmu_idr_sid_bits(const struct smmu_idr *idr)
 unsigned int smmu_idr_ssid_bits(const struct smmu_idr *idr)
 {
 	return (unsigned int)FIELD_GET(SMMU_IDR1_SSIDSIZE, idr->idr[1]);
+}
+
+bool smmu_idr_stalls(const struct smmu_idr *idr)
+{
+	return FIELD_GET(SMMU_IDR0_STALL_MODEL, idr->idr[0]) == SMMU_STALL_MODEL_BOTH;
 }
 
 unsigned int smmu_idr_address_bits(const struct smmu_idr *idr)

@@ -11,6 +11,9 @@
 
 #include <nestor/viommu.h>
 
+/* Transactions that wait at a time: IDR5.STALL_MAX. */
+enum { SMMU_STALL_MAX = 256 };
+
 /* -EINVAL: @config asks for what no unit is. */
 NST_MUST_CHECK int smmu_idr_default(const struct nst_smmuv3_config *config, struct smmu_idr *idr);
 
@@ -23,6 +26,8 @@ bool smmu_idr_equal(const struct smmu_idr *a, const struct smmu_idr *b);
 /* Bits of a StreamID, of a SubstreamID (0: none), and of an address. */
 unsigned int smmu_idr_sid_bits(const struct smmu_idr *idr);
 unsigned int smmu_idr_ssid_bits(const struct smmu_idr *idr);
+/* May faults stall? */
+bool smmu_idr_stalls(const struct smmu_idr *idr);
 unsigned int smmu_idr_address_bits(const struct smmu_idr *idr);
 
 #endif

@@ -2,10 +2,11 @@
 /*
  * See command.h. One function per group of commands, named after its section of
  * SMMUv3 IHI0070G.b. A command of a feature that the unit does not have is illegal: stage 2, EL2
- * and EL3, PRI and stalls (s4.1.3 Command errors).
+ * and EL3, PRI, stalls where they are not offered (s4.1.3 Command errors).
  */
 #include "smmuv3/command.h"
 
+#include "smmuv3/caps.h"
 #include "spec/smmu_caps.h"
 
 #define CMD_PREFETCH_CONFIG 0x01
@@ -152,6 +153,26 @@ static enum smmu_cerror decode_atc_inv(const struct words *w, const struct smmu_
 	return SMMU_CERROR_NONE;
 }
 
+/* s4.7.1 CMD_RESUME. Whoever does not retry is aborted (IDR0.TERM_MODEL): AB says nothing. */
+static enum smmu_cerror decode_resume(const struct words *w, const struct smmu_idr *idr,
+				      struct smmu_command *c)
+{
+	c->what = SMMU_DO_RESUME;
+	c->sid = c->last_sid = FIELD_GET(SMMU_RESUME_0_SID, w->qw0);
+	c->stag = FIELD_GET(SMMU_RESUME_1_STAG, w->qw1);
+	c->retry = w->qw0 & SMMU_RESUME_0_AC;
+	return smmu_idr_stalls(idr) && !(w->qw0 & CMD_0_SSEC) ? SMMU_CERROR_NONE : SMMU_CERROR_ILL;
+}
+
+/* s4.7.2 CMD_STALL_TERM */
+static enum smmu_cerror decode_stall_term(const struct words *w, const struct smmu_idr *idr,
+					  struct smmu_command *c)
+{
+	c->what = SMMU_DO_STALL_TERM;
+	c->sid = c->last_sid = FIELD_GET(SMMU_STALL_TERM_0_SID, w->qw0);
+	return smmu_idr_stalls(idr) && !(w->qw0 & CMD_0_SSEC) ? SMMU_CERROR_NONE : SMMU_CERROR_ILL;
+}
+
 /* s4.7.3 CMD_SYNC */
 static enum smmu_cerror decode_sync(const struct words *w, const struct smmu_idr *idr,
 				    struct smmu_command *c)
@@ -176,6 +197,7 @@ static decode_fn *const decoders[] = {
 	[SMMU_CMD_TLBI_NH_ALL] = decode_tlbi,	 [SMMU_CMD_TLBI_NH_ASID] = decode_tlbi,
 	[SMMU_CMD_TLBI_NH_VA] = decode_tlbi_va,	 [SMMU_CMD_TLBI_NH_VAA] = decode_tlbi_va,
 	[SMMU_CMD_TLBI_NSNH_ALL] = decode_tlbi,	 [SMMU_CMD_ATC_INV] = decode_atc_inv,
+	[SMMU_CMD_RESUME] = decode_resume,	 [SMMU_CMD_STALL_TERM] = decode_stall_term,
 	[SMMU_CMD_SYNC] = decode_sync,
 };
 

@@ -25,10 +25,14 @@ struct smmu_command {
 		SMMU_DO_TLBI_VA,   /* asid, [first, last]; global entries too */
 		SMMU_DO_TLBI_VAA,  /* any ASID, [first, last] */
 		SMMU_DO_ATC_INV,
+		SMMU_DO_RESUME,	    /* what waits as (sid, stag) */
+		SMMU_DO_STALL_TERM, /* all of sid that wait */
 		SMMU_DO_SYNC,
 	} what;
 	uint32_t sid, last_sid, ssid;
 	uint16_t asid;
+	uint16_t stag;
+	bool retry;
 	uint64_t first, last; /* bytes, both inclusive */
 	struct {
 		enum smmu_sync_signal signal;

@@ -112,27 +112,50 @@ void smmu_events_lost(struct smmu_unit *u, uint32_t count)
 	raise_eventq(u);
 }
 
+static bool is_full(const struct event_queue *q)
+{
+	return (q->prod ^ q->cons) == q->entries;
+}
+
+/* False: what should hold the queue is no memory. */
+static bool write_event(struct smmu_unit *u, const struct event_queue *q,
+			const struct smmu_event *event) REQUIRES(u->cmd_lock)
+{
+	nst_gpa at = { q->base + (q->prod & (q->entries - 1)) * sizeof(*event) };
+	uint64_t flags;
+
+	if (nst_mem_write(nst_vm_mem(u->vm), at, event, sizeof(*event))) {
+		smmu_gerror_raise(u, SMMU_GERROR_EVENTQ_ABT);
+		return false;
+	}
+	flags = smmu_reg_get(&u->regs, SMMU_EVENTQ_PROD) & SMMU_QUEUE_OVERFLOW;
+	smmu_reg_set(&u->regs, SMMU_EVENTQ_PROD, flags | ((q->prod + 1) & (2 * q->entries - 1)));
+	if (q->prod == q->cons) /* it was empty */
+		raise_eventq(u);
+	return true;
+}
+
+bool smmu_event_try(struct smmu_unit *u, const struct smmu_event *event)
+{
+	struct event_queue q = read_queue(u);
+
+	if (!recording(u) || is_full(&q) || !write_event(u, &q, event))
+		return false;
+	u->events++;
+	return true;
+}
+
 void smmu_event_put(struct smmu_unit *u, const struct smmu_event *event)
 {
 	struct event_queue q = read_queue(u);
-	nst_gpa at = { q.base + (q.prod & (q.entries - 1)) * sizeof(*event) };
-	uint64_t flags;
 
 	if (!recording(u))
 		return;
 	u->events++;
-	if ((q.prod ^ q.cons) == q.entries) {
+	if (is_full(&q))
 		overflow(u);
-		return;
-	}
-	if (nst_mem_write(nst_vm_mem(u->vm), at, event, sizeof(*event))) {
-		smmu_gerror_raise(u, SMMU_GERROR_EVENTQ_ABT);
-		return;
-	}
-	flags = smmu_reg_get(&u->regs, SMMU_EVENTQ_PROD) & SMMU_QUEUE_OVERFLOW;
-	smmu_reg_set(&u->regs, SMMU_EVENTQ_PROD, flags | ((q.prod + 1) & (2 * q.entries - 1)));
-	if (q.prod == q.cons) /* it was empty */
-		raise_eventq(u);
+	else
+		write_event(u, &q, event);
 }
 
 /* --- records ---------------------------------------------------------------------------- */
@@ -177,17 +200,13 @@ static uint64_t make_input(const struct smmu_fault *fault)
 	       (fault->privileged ? SMMU_EVENT_1_PNU : 0);
 }
 
-void smmu_fault_report(struct smmu_unit *u, const struct smmu_fault *fault)
+struct smmu_event smmu_event_make(const struct smmu_fault *fault)
 {
 	unsigned int fields = fields_of(fault->type);
 	uint64_t qw[4] = { FIELD_PREP(SMMU_EVENT_0_TYPE, fault->type) |
 			   FIELD_PREP(SMMU_EVENT_0_SID, fault->sid) };
 	struct smmu_event event;
 
-	/* s6.3.12: these only for who asks for them */
-	if (fault->type == SMMU_C_BAD_STREAMID &&
-	    !(smmu_reg_get(&u->regs, SMMU_CR2) & SMMU_CR2_RECINVSID))
-		return;
 	if ((fields & (SSV | SSID_ALWAYS)) && fault->ssid != NST_NO_PASID)
 		qw[0] |= FIELD_PREP(SMMU_EVENT_0_SSID, fault->ssid) |
 			 (fields & SSV ? SMMU_EVENT_0_SSV : 0);
@@ -199,6 +218,17 @@ void smmu_fault_report(struct smmu_unit *u, const struct smmu_fault *fault)
 		qw[3] = fault->fetch_address & SMMU_EVENT_3_FETCHADDR;
 	for (unsigned int i = 0; i < ARRAY_SIZE(qw); i++)
 		event.qw[i] = le64_make(qw[i]);
+	return event;
+}
+
+void smmu_fault_report(struct smmu_unit *u, const struct smmu_fault *fault)
+{
+	const struct smmu_event event = smmu_event_make(fault);
+
+	/* s6.3.12: these only for who asks for them */
+	if (fault->type == SMMU_C_BAD_STREAMID &&
+	    !(smmu_reg_get(&u->regs, SMMU_CR2) & SMMU_CR2_RECINVSID))
+		return;
 	log_debug(u->log, "smmuv3: event 0x%x of stream 0x%x", fault->type, fault->sid);
 	smmu_event_put(u, &event);
 }

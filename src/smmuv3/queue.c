@@ -104,6 +104,8 @@ static void tell_host(struct smmu_unit *u, const struct smmu_command *c, uint32_
 		smmu_collect_all(u, &c->host, position);
 		break;
 	case SMMU_DO_NOTHING:
+	case SMMU_DO_RESUME: /* of emulated devices */
+	case SMMU_DO_STALL_TERM:
 	case SMMU_DO_SYNC:
 		break;
 	}
@@ -127,6 +129,14 @@ static bool sync(struct smmu_unit *u, struct queue *q, const struct smmu_command
 	return true;
 }
 
+static void answer_stalls(struct smmu_unit *u, const struct smmu_command *c) REQUIRES(u->cmd_lock)
+{
+	if (c->what == SMMU_DO_RESUME)
+		smmu_stall_resume(u, c->sid, c->stag, c->retry);
+	else if (c->what == SMMU_DO_STALL_TERM)
+		smmu_stalls_terminate(u, c->sid, c->sid);
+}
+
 /* False: the queue has stopped. */
 static bool run_one(struct smmu_unit *u, struct queue *q) REQUIRES(u->cmd_lock)
 {
@@ -147,6 +157,7 @@ static bool run_one(struct smmu_unit *u, struct queue *q) REQUIRES(u->cmd_lock)
 	if (c.what == SMMU_DO_SYNC)
 		return sync(u, q, &c);
 	smmu_xlate_invalidate(u, &c);
+	answer_stalls(u, &c);
 	tell_host(u, &c, q->ahead);
 	q->ahead++;
 	return true;

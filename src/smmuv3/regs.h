@@ -50,7 +50,7 @@
 	R(EVENTQ_IRQ_CFG1,  0xb8, 4, 0,		GENMASK64(31, 0),	EVENTQ_IRQ,	NONE,	"s6.3.31") \
 	R(EVENTQ_IRQ_CFG2,  0xbc, 4, 0,		GENMASK64(5, 0),	EVENTQ_IRQ,	NONE,	"s6.3.32") \
 	R(EVENTQ_PROD, SMMU_PAGE1 + 0xa8, 4, 0,	BIT64(31) | GENMASK64(19, 0), EVENTQEN,	NONE,	"s6.3") \
-	R(EVENTQ_CONS, SMMU_PAGE1 + 0xac, 4, 0,	BIT64(31) | GENMASK64(19, 0), NEVER,	NONE,	"s6.3")
+	R(EVENTQ_CONS, SMMU_PAGE1 + 0xac, 4, 0,	BIT64(31) | GENMASK64(19, 0), NEVER, EVENTQ_CONS, "s6.3")
 
 /* clang-format on */
 
@@ -75,6 +75,7 @@ enum smmu_hook {
 	SMMU_HOOK_CR0 = 1 << 2,
 	SMMU_HOOK_GERRORN = 1 << 3,
 	SMMU_HOOK_CMDQ_PROD = 1 << 4,
+	SMMU_HOOK_EVENTQ_CONS = 1 << 5,
 };
 
 /* What locks a register: the enables of CR0 and IRQ_CTRL, or what is said in regs.c. */

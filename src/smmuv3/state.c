@@ -16,6 +16,7 @@
 #include "viommu/state.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 static const struct state_register registers[SMMU_NUM_REGS] = {
 #define REGISTER(name, offset, size, reset, rw, ...) { offset, size, reset, rw },
@@ -23,12 +24,44 @@ static const struct state_register registers[SMMU_NUM_REGS] = {
 #undef REGISTER
 };
 
+/* A transaction that waits. In the order in which they came. */
+struct saved_stall {
+	uint16_t tag;
+	nst_rid sid;
+	uint32_t ssid;
+	uint8_t waits;	  /* ... or its device has given it up */
+	uint8_t recorded; /* in the event queue; else by and by, as: */
+	uint64_t event[4];
+};
+
 /* What is saved of a unit. */
 struct image {
 	uint64_t regs[SMMU_NUM_REGS];
 	uint32_t atc_failed; /* the next CMD_SYNC is to say so */
+	uint32_t num_stalls;
+	struct saved_stall stalls[SMMU_STALL_MAX];
 	struct told_list told;
 };
+
+static void transfer_stalls(struct state_wire *w, struct image *img)
+{
+	STATE_NUMBER(w, img->num_stalls);
+	if (img->num_stalls > SMMU_STALL_MAX) {
+		w->bad = true;
+		img->num_stalls = 0;
+	}
+	for (uint32_t i = 0; i < img->num_stalls; i++) {
+		struct saved_stall *s = &img->stalls[i];
+
+		STATE_NUMBER(w, s->tag);
+		STATE_NUMBER(w, s->sid);
+		STATE_NUMBER(w, s->ssid);
+		STATE_NUMBER(w, s->waits);
+		STATE_NUMBER(w, s->recorded);
+		for (unsigned int word = 0; word < ARRAY_SIZE(s->event); word++)
+			STATE_NUMBER(w, s->event[word]);
+	}
+}
 
 static int transfer(struct state_wire *w, void *image)
 {
@@ -36,6 +69,7 @@ static int transfer(struct state_wire *w, void *image)
 
 	state_registers(w, registers, SMMU_NUM_REGS, img->regs);
 	STATE_NUMBER(w, img->atc_failed);
+	transfer_stalls(w, img);
 	return told_list_transfer(w, &img->told);
 }
 
@@ -61,6 +95,38 @@ static int collect_told(struct smmu_unit *u, struct told_list *told) REQUIRES(u-
 	return 0;
 }
 
+static int by_order(const void *a, const void *b)
+{
+	const struct smmu_stall *x = *(const struct smmu_stall *const *)a,
+				*y = *(const struct smmu_stall *const *)b;
+
+	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+static void collect_stalls(const struct smmu_unit *u, struct image *img) REQUIRES(u->cmd_lock)
+{
+	const struct smmu_stall *stalls[SMMU_STALL_MAX];
+
+	for (unsigned int i = 0; i < SMMU_STALL_MAX; i++)
+		if (u->stalls[i].owner != SMMU_STALL_FREE)
+			stalls[img->num_stalls++] = &u->stalls[i];
+	qsort(stalls, img->num_stalls, sizeof(*stalls), by_order);
+	for (uint32_t i = 0; i < img->num_stalls; i++) {
+		const struct smmu_stall *s = stalls[i];
+		struct saved_stall *saved = &img->stalls[i];
+
+		*saved = (struct saved_stall){
+			.tag = (uint16_t)(s - u->stalls),
+			.sid = s->sid,
+			.ssid = s->ssid,
+			.waits = s->owner != SMMU_STALL_NOBODY,
+			.recorded = s->recorded,
+		};
+		for (unsigned int word = 0; word < ARRAY_SIZE(saved->event) && !s->recorded; word++)
+			saved->event[word] = le64_get(s->event.qw[word]);
+	}
+}
+
 static int take_image(struct smmu_unit *u, struct image *img)
 {
 	int ret;
@@ -69,6 +135,7 @@ static int take_image(struct smmu_unit *u, struct image *img)
 	*img = (struct image){ .atc_failed = u->atc_failed };
 	for (unsigned int i = 0; i < SMMU_NUM_REGS; i++)
 		img->regs[i] = smmu_reg_get(&u->regs, i);
+	collect_stalls(u, img);
 	ret = collect_told(u, &img->told);
 	mutex_unlock(&u->cmd_lock);
 	return ret;
@@ -126,6 +193,49 @@ static uint64_t possible_bits(const struct image *img, enum smmu_reg reg)
 	}
 }
 
+/* A record of a fault that stalls: the fields that it has. */
+static bool is_stall_record(const struct saved_stall *s)
+{
+	uint64_t ssid = s->ssid == NST_NO_PASID
+				? 0
+				: SMMU_EVENT_0_SSV | FIELD_PREP(SMMU_EVENT_0_SSID, s->ssid);
+	enum smmu_event_type type = FIELD_GET(SMMU_EVENT_0_TYPE, s->event[0]);
+
+	return smmu_event_is_translation(type) &&
+	       s->event[0] == (type | ssid | FIELD_PREP(SMMU_EVENT_0_SID, s->sid)) &&
+	       (s->event[1] & ~(SMMU_EVENT_1_PNU | SMMU_EVENT_1_RNW)) ==
+		       (SMMU_EVENT_1_STALL | FIELD_PREP(SMMU_EVENT_1_STAG, s->tag) |
+			FIELD_PREP(SMMU_EVENT_1_CLASS, SMMU_CLASS_IN)) &&
+	       !s->event[3];
+}
+
+static bool is_possible_stall(const struct image *img, uint32_t i)
+{
+	const struct saved_stall *s = &img->stalls[i];
+
+	for (uint32_t other = 0; other < i; other++)
+		if (img->stalls[other].tag == s->tag)
+			return false;
+	if (s->tag >= SMMU_STALL_MAX || s->waits > 1 || s->recorded > 1 ||
+	    (s->ssid != NST_NO_PASID && s->ssid >> 20))
+		return false;
+	return s->recorded ? !(s->event[0] | s->event[1] | s->event[2] | s->event[3])
+			   : s->waits && is_stall_record(s);
+}
+
+/* None while the unit is off, or if it does not offer them. */
+static bool are_possible_stalls(const struct image *img)
+{
+	const struct smmu_idr idr = { .idr[0] = (uint32_t)img->regs[SMMU_IDR0] };
+
+	if (img->num_stalls && (!smmu_idr_stalls(&idr) || !(img->regs[SMMU_CR0] & SMMU_CR0_SMMUEN)))
+		return false;
+	for (uint32_t i = 0; i < img->num_stalls; i++)
+		if (!is_possible_stall(img, i))
+			return false;
+	return true;
+}
+
 /* A state that the unit can be in between two register accesses. */
 static bool is_possible(const struct image *img)
 {
@@ -139,7 +249,7 @@ static bool is_possible(const struct image *img)
 		    !(told->reason || told->flags))
 			return false;
 	}
-	return img->regs[SMMU_CR0ACK] == img->regs[SMMU_CR0] &&
+	return are_possible_stalls(img) && img->regs[SMMU_CR0ACK] == img->regs[SMMU_CR0] &&
 	       img->regs[SMMU_IRQ_CTRLACK] == img->regs[SMMU_IRQ_CTRL] && img->atc_failed <= 1 &&
 	       told_list_is_ordered(&img->told);
 }
@@ -185,6 +295,25 @@ void smmu_told_claim(struct smmu_unit *u, struct smmu_device *d)
 	d->attach_failed = told.flags & TOLD_ATTACH_FAILED;
 }
 
+static void restore_stalls(struct smmu_unit *u, const struct image *img) REQUIRES(u->cmd_lock)
+{
+	for (uint32_t i = 0; i < img->num_stalls; i++) {
+		const struct saved_stall *saved = &img->stalls[i];
+		struct smmu_stall *s = &u->stalls[saved->tag];
+
+		*s = (struct smmu_stall){
+			.owner = saved->waits ? SMMU_STALL_RESTORED : SMMU_STALL_NOBODY,
+			.sid = saved->sid,
+			.ssid = saved->ssid,
+			.recorded = saved->recorded,
+			.order = u->stall_order++,
+		};
+		for (unsigned int word = 0; word < ARRAY_SIZE(saved->event); word++)
+			s->event.qw[word] = le64_make(saved->event[word]);
+		u->unrecorded_stalls += !s->recorded;
+	}
+}
+
 /* Takes over @img->told. Returns what the host says of the attachments. */
 static int apply(struct smmu_unit *u, struct image *img) REQUIRES(u->cmd_lock)
 {
@@ -192,6 +321,7 @@ static int apply(struct smmu_unit *u, struct image *img) REQUIRES(u->cmd_lock)
 
 	regfile_load(&u->regs.file, img->regs);
 	u->atc_failed = img->atc_failed;
+	restore_stalls(u, img);
 	u->told = img->told;
 	img->told = (struct told_list){ NULL, 0 };
 	for (struct smmu_device *d = u->devices; d; d = d->next)

@@ -116,8 +116,8 @@ static bool decode_s1(uint64_t qw0, uint64_t qw1, const struct smmu_idr *idr,
 		out->fmt = SMMU_S1FMT_LINEAR;
 	if (out->dss > SMMU_S1DSS_SSID0)
 		out->dss = SMMU_S1DSS_TERMINATE;
-	/* IDR0.STALL_MODEL: nothing can stall */
-	if (qw1 & SMMU_STE_1_S1STALLD)
+	out->stalls_disabled = qw1 & SMMU_STE_1_S1STALLD;
+	if (out->stalls_disabled && !smmu_idr_stalls(idr))
 		return false;
 	return !(out->context_ptr >> smmu_idr_address_bits(idr)); /* s3.4.3 */
 }
@@ -132,6 +132,7 @@ static struct iommu_hwpt_arm_smmuv3 make_host_ste(const struct smmu_stream *s, u
 		w0 |= FIELD_PREP(SMMU_STE_0_S1FMT, s->fmt) | s->context_ptr |
 		      FIELD_PREP(SMMU_STE_0_S1CDMAX, s->cd_max);
 		w1 = FIELD_PREP(SMMU_STE_1_S1DSS, s->dss) |
+		     (s->stalls_disabled ? SMMU_STE_1_S1STALLD : 0) |
 		     (qw1 & (SMMU_STE_1_S1CIR | SMMU_STE_1_S1COR | SMMU_STE_1_S1CSH)) |
 		     FIELD_PREP(SMMU_STE_1_EATS, ats ? SMMU_EATS_FULL : SMMU_EATS_NONE);
 	}
@@ -224,7 +225,9 @@ bool smmu_find_context(const struct smmu_tables *t, const struct smmu_stream *s,
 	at.v = table + ((uint64_t)cd << CD_LG2);
 	if (nst_mem_read(t->mem, at, &raw, sizeof(raw)))
 		return fail(fault, SMMU_F_CD_FETCH, at.v);
-	return smmu_cd_decode(&raw, &t->idr, out) || fail(fault, SMMU_C_BAD_CD, 0);
+	if (!smmu_cd_decode(&raw, &t->idr, out) || (out->stall && s->stalls_disabled))
+		return fail(fault, SMMU_C_BAD_CD, 0);
+	return true;
 }
 
 /* TG0 and TG1; 0: reserved, or not offered. */
@@ -277,12 +280,13 @@ bool smmu_cd_decode(const struct smmu_cd *cd, const struct smmu_idr *idr, struct
 		.aset = w0 & SMMU_CD_0_ASET,
 		.affd = w0 & SMMU_CD_0_AFFD,
 		.record = w0 & SMMU_CD_0_R,
+		.stall = w0 & SMMU_CD_0_S,
 	};
 	if (!(idr->idr[0] & SMMU_IDR0_ASID16))
 		c->asid &= 0xff;
-	/* IDR0.TTF, TERM_MODEL, STALL_MODEL, HTTU, TTENDIAN in this order */
+	/* IDR0.TTF, TERM_MODEL, HTTU, STALL_MODEL, TTENDIAN in this order */
 	if (!(w0 & SMMU_CD_0_V) || !(w0 & SMMU_CD_0_AA64) || !(w0 & SMMU_CD_0_A) ||
-	    (w0 & (SMMU_CD_0_S | SMMU_CD_0_HA | SMMU_CD_0_HD)))
+	    (w0 & (SMMU_CD_0_HA | SMMU_CD_0_HD)) || (c->stall && !smmu_idr_stalls(idr)))
 		return false;
 	if ((w0 & SMMU_CD_0_ENDI) && !(c->halves[0].disabled && c->halves[1].disabled))
 		return false;

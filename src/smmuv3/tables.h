@@ -46,7 +46,8 @@ struct smmu_stream {
 	enum smmu_privcfg privcfg;	  /* or 0, 1: as the request says */
 	enum smmu_s1fmt fmt;		  /* the rest: SMMU_STE_S1 */
 	enum smmu_s1dss dss;
-	unsigned int cd_max; /* bits of a SubstreamID */
+	bool stalls_disabled; /* S1STALLD */
+	unsigned int cd_max;  /* bits of a SubstreamID */
 	uint64_t context_ptr;
 };
 
@@ -62,7 +63,7 @@ struct smmu_context {
 	struct smmu_half halves[2];
 	uint64_t too_high; /* address bits that no output has */
 	uint16_t asid;
-	bool aset, affd, record;
+	bool aset, affd, record, stall;
 };
 
 /* False: @fault says why. */

@@ -10,6 +10,7 @@
 #include "base/bits.h"
 #include "base/mem.h"
 #include "pagetable/arm_s1.h"
+#include "smmuv3/notify.h"
 #include "smmuv3/unit.h"
 
 #include <errno.h>
@@ -78,7 +79,10 @@ void smmu_xlate_configure(struct smmu_unit *u)
 	tr->generation++;
 	memset(tr->entries, 0, sizeof(tr->entries));
 	iotlb_flush_all(tr->iotlb);
+	atomic_store(&tr->top_byte_ignored, false);
+	smmu_notify_mark(tr, NULL);
 	rwlock_write_end(&tr->lock);
+	notify_tell(tr->notifiers, &u->attach);
 }
 
 void smmu_xlate_claim(struct smmu_unit *u, nst_rid rid, bool passthrough)
@@ -137,11 +141,25 @@ static void flush_pages(struct smmu_xlate *tr, const struct smmu_command *c) REQ
 	}
 }
 
+static bool empties_caches(const struct smmu_command *c)
+{
+	switch (c->what) {
+	case SMMU_DO_NOTHING:
+	case SMMU_DO_ATC_INV:
+	case SMMU_DO_RESUME:
+	case SMMU_DO_STALL_TERM:
+	case SMMU_DO_SYNC:
+		return false;
+	default:
+		return true;
+	}
+}
+
 void smmu_xlate_invalidate(struct smmu_unit *u, const struct smmu_command *c)
 {
 	struct smmu_xlate *tr = &u->xlate;
 
-	if (c->what == SMMU_DO_NOTHING || c->what == SMMU_DO_ATC_INV || c->what == SMMU_DO_SYNC)
+	if (!empties_caches(c))
 		return;
 	rwlock_write(&tr->lock);
 	tr->generation++;
@@ -160,7 +178,9 @@ void smmu_xlate_invalidate(struct smmu_unit *u, const struct smmu_command *c)
 		flush_entries(tr, c);
 		break;
 	}
+	smmu_notify_mark(tr, c);
 	rwlock_write_end(&tr->lock);
+	notify_tell(tr->notifiers, &u->attach);
 }
 
 /* --- configuration ---------------------------------------------------------------------- */
@@ -225,7 +245,8 @@ static bool find_page(struct smmu_xlate *tr, struct attempt *a, unsigned int rig
 
 		if (!e || !(e->flags & right))
 			continue;
-		a->page = (struct page){ e->target, class_shifts[cls], e->flags, false };
+		a->page = (struct page){ e->target, class_shifts[cls], e->flags,
+					 cls >= CLASS_GLOBAL };
 		return true;
 	}
 	return false;
@@ -350,10 +371,10 @@ static void remember(struct smmu_xlate *tr, const struct attempt *a)
 
 /* --- one request ------------------------------------------------------------------------ */
 
-static void report(struct smmu_unit *u, const struct nst_translate_request *req,
-		   const struct attempt *a, enum smmu_event_type type)
+static struct smmu_fault make_fault(const struct nst_translate_request *req,
+				    const struct attempt *a, enum smmu_event_type type)
 {
-	const struct smmu_fault fault = {
+	return (struct smmu_fault){
 		.type = type,
 		.sid = req->rid,
 		.ssid = req->pasid,
@@ -362,39 +383,86 @@ static void report(struct smmu_unit *u, const struct nst_translate_request *req,
 		.write = req->write,
 		.privileged = a->privileged,
 	};
-
-	if (type == SMMU_E_ABORTED ||
-	    (a->entry.kind == SMMU_XLATE_STAGE1 && smmu_event_is_translation(type) &&
-	     !a->entry.context.record)) /* s5.5: CD.R */
-		return;
-	mutex_lock(&u->cmd_lock);
-	smmu_fault_report(u, &fault);
-	mutex_unlock(&u->cmd_lock);
 }
 
-int smmu_xlate(struct nst_viommu *viommu, const struct nst_translate_request *req,
-	       struct nst_translation *out)
+static bool is_of_stage1(const struct attempt *a, enum smmu_event_type type)
 {
-	struct smmu_unit *u = to_smmu_unit(viommu);
-	struct smmu_xlate *tr = &u->xlate;
-	struct attempt a = { 0 };
-	enum smmu_event_type type = SMMU_EVENT_NONE;
+	return a->entry.kind == SMMU_XLATE_STAGE1 && smmu_event_is_translation(type);
+}
+
+/* s5.5: CD.R, where nothing is to stall */
+static void report(struct smmu_unit *u, const struct nst_translate_request *req,
+		   const struct attempt *a, enum smmu_event_type type) REQUIRES(u->cmd_lock)
+{
+	const struct smmu_context *c = &a->entry.context;
+	const struct smmu_fault fault = make_fault(req, a, type);
+
+	if (type != SMMU_E_ABORTED && (!is_of_stage1(a, type) || c->record || c->stall))
+		smmu_fault_report(u, &fault);
+}
+
+/* -EEXIST: not an emulated device. */
+static int try(struct smmu_xlate *tr, const struct nst_translate_request *req, struct attempt *a,
+	       enum smmu_event_type *type)
+{
 	bool passthrough;
+
+	*a = (struct attempt){ 0 };
+	*type = SMMU_EVENT_NONE;
+	rwlock_read(&tr->lock);
+	passthrough = smmu_xlate_is_passthrough(tr, req->rid);
+	if (!passthrough)
+		*type = translate_shared(tr, req, a);
+	if (!passthrough && !*type && tr->enabled)
+		smmu_notify_note(tr, &a->entry, a->page.global);
+	rwlock_read_end(&tr->lock);
+	return passthrough ? -EEXIST : 0;
+}
+
+/*
+ * It is tried once more, with no command under way: what the guest has changed, and synchronized,
+ * must not stall, for it may look for such transactions no more.
+ */
+static int refuse(struct smmu_unit *u, struct notifier *n, const struct nst_translate_request *req,
+		  struct attempt *a, enum smmu_event_type *type, unsigned int *tag)
+{
+	struct smmu_fault fault;
+	int ret = 0;
+
+	mutex_lock(&u->cmd_lock);
+	if (n && a->entry.context.stall)
+		ret = try(&u->xlate, req, a, type);
+	if (!ret && *type) {
+		ret = -EFAULT;
+		fault = make_fault(req, a, *type);
+		if (n && is_of_stage1(a, *type) && a->entry.context.stall &&
+		    smmu_stall_begin(u, n, &fault, tag))
+			ret = -EINPROGRESS;
+		else
+			report(u, req, a, *type);
+	}
+	mutex_unlock(&u->cmd_lock);
+	return ret;
+}
+
+/* @n: who waits if it stalls; NULL: nobody can. */
+static int translate(struct smmu_unit *u, struct notifier *n,
+		     const struct nst_translate_request *req, struct nst_translation *out,
+		     unsigned int *tag)
+{
+	struct smmu_xlate *tr = &u->xlate;
+	enum smmu_event_type type;
+	struct attempt a;
 	uint64_t offset;
+	int ret;
 
 	if (req->translated) /* nobody has been given a translation to use */
 		return -EFAULT;
-	rwlock_read(&tr->lock);
-	passthrough = tr->passthrough[req->rid / 64] >> req->rid % 64 & 1;
-	if (!passthrough)
-		type = translate_shared(tr, req, &a);
-	rwlock_read_end(&tr->lock);
-	if (passthrough)
-		return -EEXIST;
-	if (type) {
-		report(u, req, &a, type);
-		return -EFAULT;
-	}
+	ret = try(tr, req, &a, &type);
+	if (!ret && type)
+		ret = refuse(u, n, req, &a, &type, tag);
+	if (ret)
+		return ret;
 	if (a.new_entry || a.new_page)
 		remember(tr, &a);
 	offset = a.va & (BIT64(a.page.lg2) - 1);
@@ -405,4 +473,16 @@ int smmu_xlate(struct nst_viommu *viommu, const struct nst_translate_request *re
 		.write = a.page.rights & arm_s1_right(true, a.privileged),
 	};
 	return 0;
+}
+
+int smmu_xlate(struct nst_viommu *viommu, const struct nst_translate_request *req,
+	       struct nst_translation *out)
+{
+	return translate(to_smmu_unit(viommu), NULL, req, out, NULL);
+}
+
+int smmu_xlate_or_stall(struct nst_notifier *notifier, const struct nst_translate_request *req,
+			struct nst_translation *out, unsigned int *tag)
+{
+	return translate(to_smmu_unit(notifier->viommu), to_notifier(notifier), req, out, tag);
 }

@@ -22,6 +22,7 @@
 
 #include <stdatomic.h>
 
+struct notifier;
 struct smmu_unit;
 
 enum { SMMU_XLATE_ENTRIES = 256 };
@@ -47,6 +48,8 @@ struct smmu_xlate {
 	struct smmu_tables tables;	      /* copies of the unit's */
 	uint64_t generation;		      /* of all changes */
 	uint64_t passthrough[(1 << 16) / 64]; /* bit per stream that is not emulated */
+	struct notifier *notifiers;	      /* changed with cmd_lock held too */
+	atomic_bool top_byte_ignored;	      /* by what a notifier got; see notify.c */
 	struct iotlb *iotlb;
 	struct smmu_xlate_entry entries[SMMU_XLATE_ENTRIES];
 };
@@ -57,12 +60,20 @@ void smmu_xlate_fini(struct smmu_xlate *tr);
 
 /* @rid becomes that of a passed-through device, or is one no more; with cmd_lock held. */
 void smmu_xlate_claim(struct smmu_unit *u, nst_rid rid, bool passthrough);
+static inline bool smmu_xlate_is_passthrough(const struct smmu_xlate *tr, nst_rid rid)
+	REQUIRES_SHARED(tr->lock)
+{
+	return tr->passthrough[rid / 64] >> rid % 64 & 1;
+}
+
 /* Both with the unit's cmd_lock held: its state has changed; a command is carried out. */
 void smmu_xlate_configure(struct smmu_unit *u);
 void smmu_xlate_invalidate(struct smmu_unit *u, const struct smmu_command *c);
 
-/* viommu_ops.translate */
+/* viommu_ops.translate and .translate_or_stall */
 int smmu_xlate(struct nst_viommu *viommu, const struct nst_translate_request *req,
 	       struct nst_translation *out);
+int smmu_xlate_or_stall(struct nst_notifier *notifier, const struct nst_translate_request *req,
+			struct nst_translation *out, unsigned int *tag);
 
 #endif

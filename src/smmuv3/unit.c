@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "smmuv3/notify.h"
 #include "spec/smmu_caps.h"
 
 #include <errno.h>
@@ -89,6 +90,8 @@ static void smmu_destroy(struct nst_viommu *viommu)
 	}
 	attach_table_fini(&u->attach);
 	told_list_fini(&u->told);
+	if (u->xlate.notifiers)
+		log_error(u->log, "smmuv3: a notifier outlives its unit");
 	mutex_unlock(&u->cmd_lock);
 	smmu_xlate_fini(&u->xlate);
 	smmu_regs_fini(&u->regs);
@@ -198,9 +201,11 @@ static int check_place(struct smmu_unit *u, nst_rid rid, const struct nst_device
 			  "the host gives to one only");
 		return -EOPNOTSUPP;
 	}
-	if (!has_rid(u, rid) && !find_device(u, dev))
+	if (!has_rid(u, rid) && !find_device(u, dev) && !notify_has(u->xlate.notifiers, rid))
 		return 0;
-	log_error(u->log, "smmuv3: the StreamID 0x%x is taken, or the device is there already",
+	log_error(u->log,
+		  "smmuv3: the StreamID 0x%x is taken, if by an emulated device, or the device is "
+		  "there already",
 		  rid);
 	return -EEXIST;
 }
@@ -349,6 +354,8 @@ static void enables_written(struct smmu_unit *u) REQUIRES(u->cmd_lock)
 			told_list_fini(&u->told);
 		log_info(u->log, "smmuv3: translation %s", cr0 & SMMU_CR0_SMMUEN ? "on" : "off");
 		smmu_reconcile_all(u);
+		if (!smmu_is_enabled(u))
+			smmu_stalls_terminate(u, 0, UINT32_MAX);
 	}
 	smmu_reg_set(&u->regs, SMMU_CR0ACK, cr0);
 }
@@ -386,6 +393,8 @@ static void smmu_mmio_write(struct nst_viommu *viommu, uint64_t offset, unsigned
 		bypass_written(u);
 	if (hooks & SMMU_HOOK_CR0)
 		enables_written(u);
+	if (hooks & (SMMU_HOOK_CR0 | SMMU_HOOK_GERRORN | SMMU_HOOK_EVENTQ_CONS))
+		smmu_stalls_record(u);
 	/* the queue was enabled, its error seen, or commands are there */
 	if (hooks & (SMMU_HOOK_CR0 | SMMU_HOOK_GERRORN | SMMU_HOOK_CMDQ_PROD))
 		run(u);
@@ -404,6 +413,7 @@ void smmu_reset_locked(struct smmu_unit *u)
 	told_list_fini(&u->told);
 	smmu_collect_all(u, &all, SMMU_NO_POSITION);
 	smmu_reconcile_all(u);
+	smmu_stalls_terminate(u, 0, UINT32_MAX);
 	smmu_take_events(u); /* of before; nothing records them */
 }
 
@@ -452,6 +462,8 @@ static void smmu_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *s
 		.lost_host_faults = u->lost_events,
 		.queue_errors = u->command_errors,
 		.walks = atomic_load(&u->xlate.walks),
+		.stalls = u->stalled,
+		.stall_answers = u->stall_answers,
 	};
 	mutex_unlock(&u->cmd_lock);
 }
@@ -465,6 +477,9 @@ static const struct viommu_ops smmu_ops = {
 	.mmio_read = smmu_mmio_read,
 	.mmio_write = smmu_mmio_write,
 	.translate = smmu_xlate,
+	.translate_or_stall = smmu_xlate_or_stall,
+	.notify = smmu_notify,
+	.unnotify = smmu_unnotify,
 	.reset = smmu_reset,
 	.fd = smmu_fd,
 	.process = smmu_process,

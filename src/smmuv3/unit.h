@@ -8,6 +8,8 @@
  *	queue.c		the command queue
  *	event.c		event records, global errors and interrupts
  *	translate.c	translation for emulated devices, and its caches
+ *	notify.c	who is told of invalidations
+ *	stall.c		transactions of emulated devices that wait for the guest
  *	caps.c		what the unit offers
  *	state.c		save and restore
  *	regs.c, command.c, tables.c	registers, commands, structures in memory
@@ -19,6 +21,7 @@
 #include "smmuv3/tables.h"
 #include "smmuv3/translate.h"
 #include "viommu/attach.h"
+#include "viommu/notify.h"
 #include "viommu/told.h"
 #include "viommu/veventq.h"
 #include "viommu/viommu.h"
@@ -64,6 +67,25 @@ struct smmu_device {
 	bool attach_failed;	       /* ... and that the host refused it */
 };
 
+/* Of SMMU_STALL_MAX. */
+enum { SMMU_STALL_MAX_OF_STREAM = SMMU_STALL_MAX / 4 };
+
+/* A transaction that waits for the guest, at the place of its STAG: see stall.c. */
+struct smmu_stall {
+	enum {
+		SMMU_STALL_FREE,
+		SMMU_STALL_NOTIFIER, /* waited for by notifier */
+		SMMU_STALL_RESTORED, /* by a device whose notifier may come */
+		SMMU_STALL_NOBODY,
+	} owner;
+	struct notifier *notifier;
+	nst_rid sid;
+	uint32_t ssid;
+	bool recorded;	/* in the guest's queue */
+	uint64_t order; /* of those that are not: the lower comes first */
+	struct smmu_event event;
+};
+
 struct smmu_unit {
 	struct nst_viommu base;
 	struct nst_vm *vm;
@@ -85,13 +107,17 @@ struct smmu_unit {
 	struct smmu_device *devices;
 	struct smmu_vsmmu *vsmmus;
 	struct attach_table attach;
-	uint32_t failed;       /* the first position a host has refused, or SMMU_NO_POSITION */
+	uint32_t failed; /* the first position a host has refused, or SMMU_NO_POSITION */
+	struct smmu_stall stalls[SMMU_STALL_MAX];
+	unsigned int unrecorded_stalls;
+	uint64_t stall_order;
 	bool atc_failed;       /* a host has refused an ATC_INV since the last CMD_SYNC */
 	struct told_list told; /* restored, of devices that are not here yet */
 	bool quiet;    /* restoring: the guest is told nothing, attachments that fail go to */
 	int quiet_err; /* ... here */
 	uint64_t commands, syncs, events, host_events, lost_events, command_errors;
 	uint64_t host_calls, host_commands;
+	uint64_t stalled, stall_answers;
 };
 
 static inline struct smmu_unit *to_smmu_unit(struct nst_viommu *viommu)
@@ -155,6 +181,10 @@ struct smmu_fault {
 	bool write, privileged;
 };
 void smmu_fault_report(struct smmu_unit *u, const struct smmu_fault *fault) REQUIRES(u->cmd_lock);
+struct smmu_event smmu_event_make(const struct smmu_fault *fault);
+/* False: not now, the queue is full, off, or in error. */
+NST_MUST_CHECK bool smmu_event_try(struct smmu_unit *u, const struct smmu_event *event)
+	REQUIRES(u->cmd_lock);
 /* A record as it stands. */
 void smmu_event_put(struct smmu_unit *u, const struct smmu_event *event) REQUIRES(u->cmd_lock);
 /* The guest is to see that events are missing. */
@@ -163,5 +193,19 @@ void smmu_events_lost(struct smmu_unit *u, uint32_t count) REQUIRES(u->cmd_lock)
 void smmu_gerror_raise(struct smmu_unit *u, uint32_t error) REQUIRES(u->cmd_lock);
 /* What the completion of a CMD_SYNC asks for. */
 void smmu_sync_raise(struct smmu_unit *u, const struct smmu_command *c) REQUIRES(u->cmd_lock);
+
+/* stall.c: @fault waits, as *@tag; false: it cannot. */
+NST_MUST_CHECK bool smmu_stall_begin(struct smmu_unit *u, struct notifier *n,
+				     const struct smmu_fault *fault, unsigned int *tag)
+	REQUIRES(u->cmd_lock);
+/* There may be room in the queue for records that wait. */
+void smmu_stalls_record(struct smmu_unit *u) REQUIRES(u->cmd_lock);
+void smmu_stall_resume(struct smmu_unit *u, uint32_t sid, uint16_t stag, bool retry)
+	REQUIRES(u->cmd_lock);
+/* All of streams [first, last]. */
+void smmu_stalls_terminate(struct smmu_unit *u, uint32_t first, uint32_t last)
+	REQUIRES(u->cmd_lock);
+/* @n goes. */
+void smmu_stalls_forget(struct smmu_unit *u, const struct notifier *n) REQUIRES(u->cmd_lock);
 
 #endif

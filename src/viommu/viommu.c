@@ -88,6 +88,20 @@ int nst_notifier_page_request(struct nst_notifier *notifier, uint32_t pasid, uns
 	return notifier->viommu->ops->page_request(notifier, pasid, group, pages, count, answer);
 }
 
+int nst_notifier_translate(struct nst_notifier *notifier, const struct nst_translate_request *req,
+			   struct nst_translation *out, unsigned int *tag)
+{
+	const struct nst_notifier_config *config = &notifier->config;
+	struct nst_viommu *viommu = notifier->viommu;
+
+	if (!config->stall_response || req->rid != config->rid ||
+	    (config->pasid != NST_EVERY_PASID && config->pasid != req->pasid))
+		return -EINVAL;
+	if (!viommu->ops->translate_or_stall)
+		return viommu->ops->translate(viommu, req, out);
+	return viommu->ops->translate_or_stall(notifier, req, out, tag);
+}
+
 int nst_viommu_ats_translate(struct nst_viommu *viommu, const struct nst_ats_request *req,
 			     struct nst_ats_entry *entries, unsigned int max, unsigned int *count,
 			     enum nst_ats_status *status)

@@ -21,7 +21,7 @@ struct viommu_ops {
 			   uint64_t value);
 	int (*translate)(struct nst_viommu *viommu, const struct nst_translate_request *req,
 			 struct nst_translation *out);
-	/* the next five: NULL if there are none */
+	/* the next six: NULL if there are none */
 	int (*notify)(struct nst_viommu *viommu, const struct nst_notifier_config *config,
 		      struct nst_notifier **out);
 	void (*unnotify)(struct nst_notifier *notifier);
@@ -32,6 +32,9 @@ struct viommu_ops {
 	int (*ats_translate)(struct nst_viommu *viommu, const struct nst_ats_request *req,
 			     struct nst_ats_entry *entries, unsigned int max, unsigned int *count,
 			     enum nst_ats_status *status);
+	int (*translate_or_stall)(struct nst_notifier *notifier,
+				  const struct nst_translate_request *req,
+				  struct nst_translation *out, unsigned int *tag);
 	void (*reset)(struct nst_viommu *viommu);
 	int (*fd)(struct nst_viommu *viommu);
 	void (*process)(struct nst_viommu *viommu);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * An SMMUv3 against a hostile guest: one device on the synchronous software host, which does as Linux
- * does, 512 KiB of memory at 0, struct steps of input. The host refuses nothing that the unit may give
+ * does, 512 KiB of memory at 0, struct steps of input;
+ * three emulated devices that can wait. The host refuses nothing that the unit may give
  * it: an object left there, a refused command or entry is our bug.
  */
 #include "endpoint/endpoint.h"
@@ -9,17 +10,21 @@
 #include "smmuv3/command.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <nestor/viommu.h>
 #include <string.h>
 
 enum { MEMORY = 1 << 19, RID = 0x10 };
-enum kind { WRITE, READ, POKE, DMA, EMULATED, RESET, REPLUG, REMAP, DECODE, PROCESS, MOVE, KINDS };
+enum kind { WRITE, READ, POKE, DMA, EMULATED, RESET, REPLUG, REMAP, DECODE, PROCESS, MOVE, WAIT, RELISTEN, KINDS };
 struct step { uint8_t kind, a; le16 offset; le32 high; le64 value; };
 static struct nst_host *host;
 static struct nst_vm *vm;
 static struct nst_device *dev;
 static struct endpoint ep;
 static _Alignas(4096) uint8_t memory[MEMORY];
+/* streams RID + 1 to RID + 3 are of emulated devices that can wait; which STAGs do */
+static struct nst_notifier *notifiers[3];
+static struct waiting { bool stags[256]; } waiting[3];
 
 static uint64_t bar_read(struct endpoint *e, unsigned int bar, uint64_t at, unsigned int n) { return at; }
 static void bar_write(struct endpoint *e, unsigned int b, uint64_t at, unsigned int n, uint64_t v) { }
@@ -32,14 +37,15 @@ static void take_log(void *opaque, enum nst_log_level level, const char *message
 	       !strstr(message, "refuses"));
 }
 static const struct nst_log log = { take_log, NULL, NST_LOG_ERROR };
-/* MSIs, ATS, RIL, substreams of 20 bits */
-static const struct smmu_idr idr = { .idr = { 0x0d443c1a, 0x02730510, 0, 0x1404, 0, 0x74 } };
+/* MSIs, ATS, RIL, substreams of 20 bits, stalls */
+static const struct smmu_idr idr = { .idr = { 0x0c443c1a, 0x02730510, 0, 0x1404, 0, 0x74 } };
 
 static void set_up(void)
 {
 	static const struct endpoint_ops ops = { .bar_read = bar_read, .bar_write = bar_write, .ats_invalidate = flush_tlb,
 						 .reset = nothing, .destroy = nothing };
-	struct nst_soft_config config = { .iommu = NST_SOFT_SMMUV3, .synchronous = true, .quirks = true };
+	struct nst_soft_config config = { .iommu = NST_SOFT_SMMUV3, .synchronous = true, .quirks = true,
+					 .stalls = true };
 	char path[64];
 	ep.ops = &ops;
 	pci_config_init(&ep.config, 0x1234, 0x5678, 0xff0000, 1);
@@ -52,14 +58,47 @@ static void set_up(void)
 	atomic_store(&ep.config.bus_master, true);
 }
 
+/* Each that waits is told once. */
+static void stall_response(void *opaque, unsigned int tag, enum nst_stall_answer answer)
+{
+	struct waiting *w = opaque;
+	assert(tag < 256 && w->stags[tag] && answer <= NST_STALL_TERMINATED);
+	w->stags[tag] = false;
+}
+
+static void listen(struct nst_viommu *unit, unsigned int i)
+{
+	const struct nst_notifier_config config = {
+		.rid = (nst_rid)(RID + 1 + i), .pasid = NST_EVERY_PASID, .last = { UINT64_MAX },
+		.stall_response = stall_response, .opaque = &waiting[i],
+	};
+	waiting[i] = (struct waiting){ 0 };
+	assert(!nst_viommu_notify(unit, &config, &notifiers[i]));
+}
+
+static void wait(unsigned int i, struct nst_translate_request req)
+{
+	struct nst_translation out;
+	unsigned int tag;
+
+	req.rid = (nst_rid)(RID + 1 + i);
+	if (nst_notifier_translate(notifiers[i], &req, &out, &tag) != -EINPROGRESS)
+		return;
+	assert(tag < 256 && !waiting[i].stags[tag]);
+	waiting[i].stags[tag] = true;
+}
+
 /* Whatever state a guest has brought the unit to, it is one that can be restored. */
 static void move(struct nst_viommu *unit)
 {
+	struct waiting before[3];
 	size_t size;
 	void *data;
 
 	assert(!nst_viommu_save(unit, &data, &size));
+	memcpy(before, waiting, sizeof(before));
 	assert(!nst_viommu_restore(unit, data, size));
+	memcpy(waiting, before, sizeof(before)); /* terminated, and there again */
 	free(data);
 }
 
@@ -88,6 +127,8 @@ static void do_step(struct nst_viommu *unit, const struct step *s)
 	case REMAP: nst_vm_unmap_all(vm); assert(!nst_vm_map(vm, (nst_gpa){ 0 }, MEMORY, memory, s->a % 8)); break;
 	case PROCESS: nst_viommu_process(unit); break;
 	case MOVE: move(unit); break;
+	case WAIT: wait(s->a / 4 % 3, req); break;
+	case RELISTEN: nst_notifier_remove(notifiers[s->a % 3]); listen(unit, s->a % 3); break;
 	default: if (!smmu_command_decode(&raw, &idr, &c)) assert(c.first <= c.last && c.sid <= c.last_sid);
 	}
 }
@@ -95,7 +136,7 @@ static void do_step(struct nst_viommu *unit, const struct step *s)
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct nst_smmuv3_config config = { .log = &log, .send_msi = send_msi, .features = NST_SMMUV3_ATS,
+	struct nst_smmuv3_config config = { .log = &log, .send_msi = send_msi, .features = NST_SMMUV3_ATS | NST_SMMUV3_STALLS,
 					    .ssid_bits = 20 };
 	struct nst_viommu *unit;
 	struct step s;
@@ -106,8 +147,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	nst_vm_unmap_all(vm);
 	assert(!nst_vm_map(vm, (nst_gpa){ 0 }, MEMORY, memset(memory, 0, MEMORY), true));
 	assert(!nst_smmuv3_create(&config, &unit) && !nst_viommu_attach(unit, RID, dev));
+	for (unsigned int i = 0; i < 3; i++)
+		listen(unit, i);
 	for (size_t at = 0; at + sizeof(s) <= size; at += sizeof(s))
 		do_step(unit, memcpy(&s, data + at, sizeof(s)));
+	for (unsigned int i = 0; i < 3; i++)
+		nst_notifier_remove(notifiers[i]);
 	nst_viommu_destroy(unit);
 	return 0;
 }

@@ -230,6 +230,23 @@ unsigned int event_type(struct rig *rig)
 	return event_take(rig, event) ? event[0] & 0xff : 0;
 }
 
+int waiting(struct nst_notifier *n, uint32_t pasid, uint64_t iova, bool write, uint64_t *gpa,
+	    unsigned int *tag)
+{
+	const struct nst_translate_request req = {
+		.rid = n->config.rid,
+		.pasid = pasid,
+		.iova = { iova },
+		.write = write,
+	};
+	struct nst_translation out;
+	int ret = nst_notifier_translate(n, &req, &out, tag);
+
+	if (!ret)
+		*gpa = out.gpa.v;
+	return ret;
+}
+
 int emulated(struct rig *rig, nst_rid rid, uint32_t pasid, uint64_t iova, bool write, uint64_t *gpa)
 {
 	const struct nst_translate_request req = {

@@ -136,6 +136,44 @@ enum place place_of(struct rig_device *d)
 	return place_of_pasid(d, NST_NO_PASID);
 }
 
+/* --- emulated devices that wait -------------------------------------------------------------- */
+
+static void take_answer(void *opaque, unsigned int tag, enum nst_stall_answer answer)
+{
+	struct rig *rig = opaque;
+
+	rig->stall_answers++;
+	rig->stall_tag = tag;
+	rig->stall_answer = answer;
+}
+
+struct nst_notifier *rig_listen(struct rig *rig, nst_rid rid)
+{
+	const struct nst_notifier_config config = {
+		.rid = rid,
+		.pasid = NST_EVERY_PASID,
+		.last = { UINT64_MAX },
+		.stall_response = take_answer,
+		.opaque = rig,
+	};
+	struct nst_notifier **n = &rig->notifiers[rig->num_notifiers];
+
+	assert_true(rig->num_notifiers < ARRAY_SIZE(rig->notifiers));
+	ok(nst_viommu_notify(rig->viommu, &config, n));
+	rig->num_notifiers++;
+	return *n;
+}
+
+void rig_listen_end(struct rig *rig, struct nst_notifier *n)
+{
+	unsigned int i = 0;
+
+	while (rig->notifiers[i] != n)
+		i++;
+	rig->notifiers[i] = rig->notifiers[--rig->num_notifiers];
+	nst_notifier_remove(n);
+}
+
 /* --- life ------------------------------------------------------------------------------------ */
 
 static void take_msi(void *opaque, uint64_t address, uint32_t data)
@@ -185,6 +223,7 @@ struct rig *rig_create(const struct rig_options *options)
 		.synchronous = true,
 		.check = true,
 		.quirks = options->quirks,
+		.stalls = options->stalls,
 	};
 	struct rig *rig = calloc(1, sizeof(*rig));
 	struct nst_smmuv3_config config;
@@ -216,6 +255,8 @@ struct rig *rig_create(const struct rig_options *options)
 void rig_destroy(struct rig *rig)
 {
 	rig->host.hook = NULL; /* what it looks at went with the test's own variables */
+	while (rig->num_notifiers)
+		rig_listen_end(rig, rig->notifiers[0]);
 	nst_viommu_destroy(rig->viommu);
 	for (unsigned int i = 0; i < rig->num_devices; i++)
 		nst_device_close(rig->devices[i].dev);

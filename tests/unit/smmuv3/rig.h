@@ -65,6 +65,7 @@ struct rig_device {
 struct rig_options {
 	bool quirks; /* the host does as Linux does */
 	bool no_msi;
+	bool stalls; /* the host has them */
 	unsigned int features, ssid_bits, oas_bits;
 };
 
@@ -79,6 +80,12 @@ struct rig {
 	unsigned int num_devices;
 
 	void *hook_data;
+
+	/* emulated devices that wait, and what they were told last */
+	struct nst_notifier *notifiers[4];
+	unsigned int num_notifiers;
+	unsigned int stall_answers, stall_tag;
+	enum nst_stall_answer stall_answer;
 
 	struct {
 		uint64_t address;
@@ -193,6 +200,8 @@ uint64_t *guest_ste(struct rig *rig, nst_rid rid);
 void guest_write_cd(struct rig *rig, uint64_t gpa, uint64_t root, uint16_t asid);
 
 /* The CD of a device for a place. */
+#define CD_S (1ULL << 44)
+#define STE1_S1STALLD (1ULL << 27)
 uint64_t cd_of(struct rig *rig, nst_rid rid, enum place place);
 #define ASID_OF(place) ((uint16_t)(10 + (place)))
 
@@ -208,6 +217,9 @@ uint64_t cd_of(struct rig *rig, nst_rid rid, enum place place);
 #define CMD_TLBI_NH_VAA 0x13ULL
 #define CMD_TLBI_NSNH_ALL 0x30ULL
 #define CMD_ATC_INV(sid) (0x40ULL | (uint64_t)(sid) << 32)
+#define CMD_RESUME(sid) (0x44ULL | (uint64_t)(sid) << 32) /* qword 1: the STAG */
+#define RESUME_RETRY (1ULL << 12)
+#define CMD_STALL_TERM(sid) (0x45ULL | (uint64_t)(sid) << 32)
 #define CMD_SYNC 0x46ULL
 #define CMD_SYNC_IRQ(data) (0x46ULL | 1ULL << 12 | (uint64_t)(data) << 32)
 
@@ -250,5 +262,12 @@ void go(struct rig *rig, struct rig_device *d, enum place place);
 /* An access by an emulated device; *@gpa only on success. */
 NST_MUST_CHECK int emulated(struct rig *rig, nst_rid rid, uint32_t pasid, uint64_t iova, bool write,
 			    uint64_t *gpa);
+
+/* An emulated device whose transactions may stall; removed with the rig. */
+struct nst_notifier *rig_listen(struct rig *rig, nst_rid rid);
+void rig_listen_end(struct rig *rig, struct nst_notifier *n);
+/* An access by it. *@tag if it stalls, else *@gpa on success. */
+NST_MUST_CHECK int waiting(struct nst_notifier *n, uint32_t pasid, uint64_t iova, bool write,
+			   uint64_t *gpa, unsigned int *tag);
 
 #endif

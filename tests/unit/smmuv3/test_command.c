@@ -47,14 +47,14 @@ static const struct row rows[] = {
 	{ "ATC_INV", 0x40, SMMU_DO_ATC_INV, SID, 0x3f | ADDR, SID | SSID | 0xa00, ADDR | 0x3f,
 	  SSEC },
 	{ "PRI_RESP", 0x41, -1, 0, 0, 0, 0, 0 },
-	{ "RESUME", 0x44, -1, 0, 0, 0, 0, 0 },
-	{ "STALL_TERM", 0x45, -1, 0, 0, 0, 0, 0 },
+	{ "RESUME", 0x44, SMMU_DO_RESUME, SID | 1 << 12, 0xffff, 0, 0, SSEC },
+	{ "STALL_TERM", 0x45, SMMU_DO_STALL_TERM, SID, 0, 0, 0, SSEC },
 	{ "SYNC", 0x46, SMMU_DO_SYNC, 0xffffffff00003000ULL, 0x000ffffffffffffcULL, 0, 0, 0 },
 };
 
-/* MSIs, ATS, 16-bit ASIDs, substreams of 20 bits, RIL */
+/* MSIs, ATS, 16-bit ASIDs, substreams of 20 bits, RIL, stalls */
 static const struct smmu_idr every = {
-	.idr = { 0x0d44301a | 1u << 10, 0x02730010 | 20 << 6, 0, 0x1404, 0, 0x74 },
+	.idr = { 0x0c44301a | 1u << 10, 0x02730010 | 20 << 6, 0, 0x1404, 0, 0x74 },
 };
 
 static enum smmu_cerror decode(uint64_t qw0, uint64_t qw1, const struct smmu_idr *idr,
@@ -89,7 +89,7 @@ static void every_opcode(void **state)
 
 static bool same(const struct smmu_command *a, const struct smmu_command *b)
 {
-	return a->what == b->what && a->sid == b->sid && a->last_sid == b->last_sid &&
+	return a->stag == b->stag && a->retry == b->retry && a->what == b->what && a->sid == b->sid && a->last_sid == b->last_sid &&
 	       a->ssid == b->ssid && a->asid == b->asid && a->first == b->first &&
 	       a->last == b->last && a->sync.signal == b->sync.signal &&
 	       a->sync.msi_address == b->sync.msi_address && a->sync.msi_data == b->sync.msi_data;
@@ -209,7 +209,14 @@ static void what_is_not_offered(void **state)
 	assert_int_equal(le64_get(c.host.qw[0]), 0x05 | 9ULL << 32);
 	idr.idr[0] &= ~(1u << 10); /* no ATS */
 	assert_int_equal(decode(0x40, 0, &idr, &c), SMMU_CERROR_ILL);
-	idr.idr[0] &= ~(1u << 13); /* no MSIs */
+	for (uint32_t model = 0; model < 3; model++) { /* STALL_MODEL: stalls are there with 0 */
+		idr.idr[0] = (every.idr[0] & ~(3u << 24)) | model << 24;
+		assert_int_equal(decode(0x44, 0, &idr, &c),
+				 model ? SMMU_CERROR_ILL : SMMU_CERROR_NONE);
+		assert_int_equal(decode(0x45, 0, &idr, &c),
+				 model ? SMMU_CERROR_ILL : SMMU_CERROR_NONE);
+	}
+	idr.idr[0] = every.idr[0] & ~(1u << 13); /* no MSIs */
 	ok(decode(0x46 | 1 << 12 | 5ULL << 32, 0x8000, &idr, &c));
 	assert_int_equal(c.sync.msi_address, 0);
 }
@@ -232,6 +239,21 @@ static void syncs_and_device_tlbs(void **state)
 				 size > 52 ? SMMU_CERROR_ILL : SMMU_CERROR_NONE);
 }
 
+static void answers_to_stalls(void **state)
+{
+	struct smmu_command c;
+
+	/* AC: retry; AB only says how what is not retried ends, which is always the same here */
+	for (unsigned int action = 0; action < 4; action++) {
+		ok(decode(0x44 | action << 12 | 0xabcdULL << 32, 0xffff000012345678ULL, &every, &c));
+		assert_int_equal(c.sid, 0xabcd);
+		assert_int_equal(c.stag, 0x5678);
+		assert_int_equal(c.retry, action & 1);
+	}
+	ok(decode(0x45 | 0x12345678ULL << 32, 0, &every, &c));
+	assert_int_equal(c.sid, 0x12345678);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,6 +263,7 @@ int main(void)
 		cmocka_unit_test(ranges),
 		cmocka_unit_test(what_is_not_offered),
 		cmocka_unit_test(syncs_and_device_tlbs),
+		cmocka_unit_test(answers_to_stalls),
 	};
 
 	return cmocka_run_group_tests_name("smmuv3 commands", tests, NULL, NULL);

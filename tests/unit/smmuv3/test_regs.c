@@ -299,6 +299,22 @@ static const struct iommu_hw_info_arm_smmuv3 full = {
 	.aidr = 1,
 };
 
+/* STALL_MODEL 0 and STALL_MAX; a host without takes both. */
+static void stalls_are_offered(void **state)
+{
+	for (int host = 0; host < 2; host++) {
+		struct rig *rig = rig_create(
+			&(struct rig_options){ .features = NST_SMMUV3_STALLS, .stalls = host });
+
+		assert_int_equal(rig_unit(rig)->idr.idr[0], 0x0c44301a);
+		assert_int_equal(rig_unit(rig)->idr.idr[5], 0x1000074);
+		rig_add_device(rig);
+		assert_int_equal(reg32(rig, REG_IDR0), host ? 0x0c44301a : 0x0d44301a);
+		assert_int_equal(reg32(rig, REG_IDR5), host ? 0x1000074 : 0x74);
+		rig_destroy(rig);
+	}
+}
+
 static void a_host_narrows_what_is_offered(void **state)
 {
 	static const struct {
@@ -398,6 +414,7 @@ int main(void)
 		unit_alone(accesses_of_any_size),
 		unit_alone(wrong_configurations_are_refused),
 		cmocka_unit_test(options_are_seen),
+		cmocka_unit_test(stalls_are_offered),
 		cmocka_unit_test(a_host_narrows_what_is_offered),
 		unit_alone(what_the_guest_has_seen_stays),
 		cmocka_unit_test(hosts_that_do_not_fit_are_refused),

@@ -14,7 +14,7 @@
 #include <linux/pci_regs.h>
 #include <string.h>
 
-enum { DEVICES = 3, EMULATED = 0x100 };
+enum { DEVICES = 3, EMULATED = 0x100, WAITING = 0x101 };
 
 /* --- a guest that can be moved --------------------------------------------------------------- */
 
@@ -26,9 +26,10 @@ struct guest {
 
 static struct rig *rig_with_devices(void)
 {
-	struct rig *rig =
-		rig_create(&(struct rig_options){ .features = NST_SMMUV3_ATS, .ssid_bits = 8 });
+	struct rig *rig = rig_create(&(struct rig_options){
+		.features = NST_SMMUV3_ATS | NST_SMMUV3_STALLS, .ssid_bits = 8, .stalls = true });
 
+	rig_listen(rig, WAITING);
 	for (int i = 0; i < DEVICES; i++)
 		ok(rig_open(rig, rig_plug(rig, true)));
 	return rig;
@@ -41,6 +42,9 @@ static struct guest guest_new(uint64_t seed)
 	for (int i = 0; i < DEVICES; i++)
 		ok(nst_viommu_attach(g.rig->viommu, g.rig->devices[i].rid, g.rig->devices[i].dev));
 	guest_enable(g.rig);
+	guest_write_cd(g.rig, GPA_CDTAB, g.rig->root_a, 99);
+	*mem64(g.rig, GPA_CDTAB) |= CD_S;
+	guest_ste(g.rig, WAITING)[0] = STE_S1(GPA_CDTAB);
 	return g;
 }
 
@@ -91,12 +95,19 @@ static void change_tables(struct guest *g)
 static void put_command(struct guest *g)
 {
 	const uint64_t kinds[][2] = {
-		{ CMD_CFGI_ALL, 31 },	{ CMD_CFGI_STE(g->rig->devices[below(g, DEVICES)].rid), 1 },
-		{ CMD_TLBI_NH_ALL, 0 }, { CMD_TLBI_NH_VA(ASID_OF(PLACE_A)), PROBE_IOVA },
-		{ CMD_SYNC, 0 },	{ CMD_SYNC_IRQ(77), GPA_SYNC },
+		{ CMD_CFGI_ALL, 31 },
+		{ CMD_CFGI_STE(g->rig->devices[below(g, DEVICES)].rid), 1 },
+		{ CMD_TLBI_NH_ALL, 0 },
+		{ CMD_TLBI_NH_VA(ASID_OF(PLACE_A)), PROBE_IOVA },
+		{ CMD_SYNC, 0 },
+		{ CMD_SYNC_IRQ(77), GPA_SYNC },
+		{ CMD_RESUME(WAITING) | (below(g, 2) ? RESUME_RETRY : 0), below(g, 40) },
+		{ CMD_RESUME(WAITING), below(g, 40) },
 	};
 	unsigned int kind = below(g, ARRAY_SIZE(kinds) * 10 + 1) / 10;
 
+	if (below(g, 40) == 0)
+		cmdq_put(g->rig, CMD_STALL_TERM(WAITING), 0);
 	if (kind < ARRAY_SIZE(kinds))
 		cmdq_put(g->rig, kinds[kind][0], kinds[kind][1]);
 	else
@@ -174,6 +185,17 @@ static void plug(struct guest *g)
 		ok(nst_viommu_attach(g->rig->viommu, d->rid, d->dev));
 }
 
+/* Its device asks again when it may, so each fault comes from somewhere else. */
+static void stall(struct guest *g)
+{
+	unsigned int tag;
+	uint64_t gpa;
+
+	if (!waiting(g->rig->notifiers[0], NST_NO_PASID, test_random(&g->seed) % (1ULL << 47),
+		     below(g, 2), &gpa, &tag))
+		g->seed++;
+}
+
 /* What is cached of tables that were changed differs, rightly, from host to host. */
 static void dma(struct guest *g)
 {
@@ -192,7 +214,7 @@ static void dma(struct guest *g)
 
 static void step(struct guest *g)
 {
-	unsigned int what = below(g, 32);
+	unsigned int what = below(g, 36);
 
 	if (what < 10)
 		put_command(g);
@@ -208,6 +230,8 @@ static void step(struct guest *g)
 		plug(g);
 	else if (what < 30)
 		dma(g);
+	else if (what < 34)
+		stall(g);
 	else
 		full_sync(g);
 }
@@ -225,12 +249,20 @@ static void attach_as_in(struct rig *to, const struct smmu_device *from)
 			ok(nst_viommu_attach(to->viommu, from->rid, to->devices[i].dev));
 }
 
+static void copy_answers(struct rig *to, const struct rig *from)
+{
+	to->stall_answers = from->stall_answers;
+	to->stall_tag = from->stall_tag;
+	to->stall_answer = from->stall_answer;
+}
+
 static void copy_guest(struct rig *to, const struct rig *from)
 {
 	memcpy(to->memory, from->memory, RIG_MEMORY);
 	memcpy(to->msis, from->msis, sizeof(to->msis));
 	memcpy(to->pulses, from->pulses, sizeof(to->pulses));
 	to->num_msis = from->num_msis;
+	copy_answers(to, from);
 	to->prod = from->prod;
 	to->next_table = from->next_table;
 }
@@ -285,7 +317,8 @@ static void go_back(struct guest *g)
 	before.memory = memory;
 	copy_guest(g->rig, &before);
 	*g = guest;
-	ok(nst_viommu_restore(g->rig->viommu, data, size));
+	ok(nst_viommu_restore(g->rig->viommu, data, size)); /* what has begun since is terminated */
+	copy_answers(g->rig, &before);
 	free(memory);
 	free(data);
 }
@@ -302,6 +335,9 @@ static void compare_now(struct guest *a, struct guest *b)
 	assert_int_equal(a->rig->num_msis, b->rig->num_msis);
 	assert_memory_equal(a->rig->msis, b->rig->msis, sizeof(a->rig->msis));
 	assert_memory_equal(a->rig->pulses, b->rig->pulses, sizeof(a->rig->pulses));
+	assert_int_equal(a->rig->stall_answers, b->rig->stall_answers);
+	assert_int_equal(a->rig->stall_tag, b->rig->stall_tag);
+	assert_int_equal(a->rig->stall_answer, b->rig->stall_answer);
 }
 
 static void compare(struct guest *a, struct guest *b)
@@ -330,7 +366,7 @@ static void interrupt(struct guest *g, enum how how)
 
 static void moved_at_random_points(void **state)
 {
-	uint64_t random = 17;
+	uint64_t random = 17, stalls = 0, answers = 0;
 
 	for (uint64_t seed = 1; seed <= 5; seed++) {
 		struct guest a = guest_new(seed);
@@ -352,8 +388,11 @@ static void moved_at_random_points(void **state)
 				compare_now(&a, &b);
 			rig_destroy(b.rig);
 		}
+		stalls += rig_stats(a.rig).stalls;
+		answers += rig_stats(a.rig).stall_answers;
 		rig_destroy(a.rig);
 	}
+	assert_true(stalls > 30 && answers > 10);
 }
 
 static void moved_again_and_again(void **state)
@@ -369,6 +408,53 @@ static void moved_again_and_again(void **state)
 	compare(&a, &b);
 	rig_destroy(a.rig);
 	rig_destroy(b.rig);
+}
+
+/* Those that the guest knows of, those that it is still to be told of, and those that nobody waits
+ * for. */
+static void stalls_are_moved(void **state)
+{
+	struct guest g = guest_new(1);
+	unsigned int tags[35], nobody, low;
+	uint64_t event[4], gpa;
+	struct nst_notifier *n;
+
+	full_sync(&g);
+	err(EINPROGRESS, waiting(g.rig->notifiers[0], NST_NO_PASID, 0x1000, true, &gpa, &nobody));
+	assert_true(event_take(g.rig, event));
+	rig_listen_end(g.rig, g.rig->notifiers[0]);
+	n = rig_listen(g.rig, WAITING);
+	for (unsigned int i = 0; i < ARRAY_SIZE(tags); i++)
+		err(EINPROGRESS, waiting(n, NST_NO_PASID, i * 0x1000, false, &gpa, &tags[i]));
+	assert_int_equal(rig_stats(g.rig).stalls, 1 + 32);
+	/* the last has a lower STAG than those before it */
+	cmdq_run(g.rig, CMD_RESUME(WAITING), tags[0]);
+	err(EINPROGRESS, waiting(n, NST_NO_PASID, 0x99000, true, &gpa, &low));
+	assert_int_equal(low, tags[0]);
+	move(&g, false);
+	move(&g, true);
+	move(&g, false);
+	cmdq_run(g.rig, CMD_RESUME(WAITING) | RESUME_RETRY, nobody);
+	assert_int_equal(g.rig->stall_answers, 1);
+	for (unsigned int i = 0; i < ARRAY_SIZE(tags); i++) {
+		assert_true(event_take(g.rig, event));
+		assert_int_equal(event[0], 0x10 | (uint64_t)WAITING << 32);
+		assert_int_equal(event[1], tags[i] | 1ULL << 31 | 1ULL << 35 | 2ULL << 40);
+		assert_int_equal(event[2], i * 0x1000);
+		cmdq_run(g.rig, CMD_RESUME(WAITING), tags[i]); /* tags[0] was answered */
+		assert_int_equal(g.rig->stall_answers, i + 1);
+		assert_int_equal(g.rig->stall_tag, tags[i]);
+	}
+	assert_true(event_take(g.rig, event));
+	assert_int_equal(event[2], 0x99000);
+	assert_false(event_take(g.rig, event));
+	/* the device leaves after the move: the answer is for nobody, not for the next one */
+	move(&g, false);
+	rig_listen_end(g.rig, g.rig->notifiers[0]);
+	rig_listen(g.rig, WAITING);
+	cmdq_run(g.rig, CMD_RESUME(WAITING) | RESUME_RETRY, low);
+	assert_int_equal(g.rig->stall_answers, ARRAY_SIZE(tags));
+	rig_destroy(g.rig);
 }
 
 /* --- what must not get lost ------------------------------------------------------------------ */
@@ -712,10 +798,10 @@ static void impossible_states_are_refused(void **state)
 		refused(g.rig, wrong[i].errnum, s.bytes, s.size);
 		le_store(value, 8, was);
 	}
-	le_store(told - 4, 4, 2); /* whether an ATC_INV was refused */
+	le_store(told - 8, 4, 2); /* whether an ATC_INV was refused */
 	reseal(s);
 	refused(g.rig, EINVAL, s.bytes, s.size);
-	le_store(told - 4, 4, 0);
+	le_store(told - 8, 4, 0);
 	/* more devices than there can be */
 	for (uint32_t n = 1; n; n <<= 1) {
 		le_store(told, 4, n);
@@ -725,6 +811,87 @@ static void impossible_states_are_refused(void **state)
 	le_store(told, 4, 0);
 	reseal(s);
 	ok(nst_viommu_restore(g.rig->viommu, s.bytes, s.size));
+	free(s.bytes);
+	rig_destroy(g.rig);
+}
+
+/* Bytes of a stall, and where its fields are. */
+enum {
+	STALL_BYTES = 42,
+	STALL_SID = 2,
+	STALL_SSID = 4,
+	STALL_WAITS = 8,
+	STALL_RECORDED = 9,
+	STALL_EVENT = 10
+};
+
+static void impossible_stalls_are_refused(void **state)
+{
+	static const struct {
+		unsigned int stall, at, size;
+		uint64_t flip;
+	} wrong[] = {
+		{ 0, 0, 2, 256 }, /* more than there are */
+		{ 0, 0, 2, 1 },	  /* twice */
+		{ 0, STALL_SSID, 4, 1ULL << 31 },
+		{ 0, STALL_WAITS, 1, 2 },
+		{ 0, STALL_RECORDED, 1, 2 },
+		{ 0, STALL_EVENT, 8, 1 }, /* what is recorded is in memory */
+		{ 0, STALL_EVENT + 24, 8, 1 },
+		{ 1, STALL_RECORDED, 1, 1 },
+		{ 1, STALL_WAITS, 1, 1 }, /* nobody knows of it */
+		{ 1, STALL_SID, 2, 1 },	  /* not that of the record */
+		{ 1, STALL_SSID, 4, UINT32_MAX },
+		{ 1, STALL_EVENT, 8, 0x10 ^ 0x0b }, /* F_WALK_EABT */
+		{ 1, STALL_EVENT, 8, 0x10 ^ 0x20 },
+		{ 1, STALL_EVENT + 8, 8, 1 }, /* another STAG */
+		{ 1, STALL_EVENT + 8, 8, 1ULL << 31 },
+		{ 1, STALL_EVENT + 8, 8, 1ULL << 39 },
+		{ 1, STALL_EVENT + 24, 8, 1ULL << 12 },
+	};
+	struct guest g = guest_new(1);
+	unsigned int tag;
+	struct stream s;
+	uint8_t *stalls;
+	uint64_t gpa;
+
+	full_sync(&g);
+	for (int i = 0; i < 2; i++) {
+		err(EINPROGRESS,
+		    waiting(g.rig->notifiers[0], NST_NO_PASID, 0x1000, true, &gpa, &tag));
+		cr0_set(g.rig, CR0_ALL & ~CR0_EVENTQEN);
+	}
+	s = save(g.rig);
+	stalls = s.bytes + s.size - 4 - 2 * STALL_BYTES;
+	assert_int_equal(le_load(stalls - 4, 4), 2);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		uint8_t *value = stalls + wrong[i].stall * STALL_BYTES + wrong[i].at;
+		uint64_t was = le_load(value, wrong[i].size);
+
+		le_store(value, wrong[i].size, was ^ wrong[i].flip);
+		reseal(s);
+		refused(g.rig, EINVAL, s.bytes, s.size);
+		le_store(value, wrong[i].size, was);
+	}
+	for (uint32_t n = 3; n; n <<= 1) { /* more than follow */
+		le_store(stalls - 4, 4, n);
+		reseal(s);
+		refused(g.rig, EINVAL, s.bytes, s.size);
+	}
+	le_store(stalls - 4, 4, 2);
+	for (int on = 1; on >= 0; on--) { /* none while the unit is off */
+		le_store(value_at(s, SMMU_CR0), 8, on ? CR0_CMDQEN : CR0_ALL & ~CR0_EVENTQEN);
+		le_store(value_at(s, SMMU_CR0ACK), 8, on ? CR0_CMDQEN : CR0_ALL & ~CR0_EVENTQEN);
+		reseal(s);
+		if (on)
+			refused(g.rig, EINVAL, s.bytes, s.size);
+	}
+	ok(nst_viommu_restore(g.rig->viommu, s.bytes, s.size));
+	/* nor in a unit without */
+	le_store(value_at(s, SMMU_IDR0), 8, le_load(value_at(s, SMMU_IDR0), 8) | 1 << 24);
+	le_store(value_at(s, SMMU_IDR5), 8, 0x74);
+	reseal(s);
+	refused(g.rig, EINVAL, s.bytes, s.size);
 	free(s.bytes);
 	rig_destroy(g.rig);
 }
@@ -964,6 +1131,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(moved_at_random_points),
 		cmocka_unit_test(moved_again_and_again),
+		cmocka_unit_test(stalls_are_moved),
 		cmocka_unit_test(every_register_is_in_the_stream),
 		cmocka_unit_test(a_refused_atc_inv_is_remembered),
 		cmocka_unit_test(pending_events_survive),
@@ -973,6 +1141,7 @@ int main(void)
 		cmocka_unit_test(devices_that_share_a_name),
 		cmocka_unit_test(damaged_streams_are_refused),
 		cmocka_unit_test(impossible_states_are_refused),
+		cmocka_unit_test(impossible_stalls_are_refused),
 		cmocka_unit_test(registers_of_what_is_not_offered_are_refused),
 		cmocka_unit_test(what_was_told_must_be_in_order),
 		cmocka_unit_test(capabilities_must_be_the_same),
