@@ -41,7 +41,7 @@ struct dsdt {
 
 static size_t make(struct dsdt *t, const uint8_t *aml, size_t size)
 {
-	const struct acpi_oem oem = { "BOCHS ", "BXPC    ", 1 };
+	const struct nst_acpi_oem oem = { "BOCHS ", "BXPC    ", 1 };
 
 	memcpy(t->aml, aml, size);
 	acpi_finish(&t->header, "DSDT", 2, &oem, sizeof(t->header) + size);
@@ -183,7 +183,7 @@ static void random_bytes(void **state)
 		t = malloc(size);	/* of just that size, for a sanitizer to see more */
 		assert_non_null(t);
 		memcpy(t + 1, aml, used);
-		acpi_finish(t, "DSDT", 2, &(struct acpi_oem){ "BOCHS", "BXPC", 1 }, size);
+		acpi_finish(t, "DSDT", 2, &(struct nst_acpi_oem){ "BOCHS", "BXPC", 1 }, size);
 		if (!dsdt_keep_boot_configuration(t, size)) {
 			changed++;
 			assert_memory_not_equal(t + 1, aml, used);
