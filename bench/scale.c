@@ -544,9 +544,9 @@ static struct curve curves[] = {
 	      1),
 	CURVE("every table may have changed", "PASIDs attached", with_pasids, all_entries, 16384,
 	      1),
-	CURVE("a cached translation", "pages cached", with_pages, hits, 1024, 100000),
+	CURVE("a cached translation", "pages cached", with_pages, hits, 65536, 200000),
 	CURVE("a page that is not cached is invalidated", "pages cached", with_pages,
-	      page_beside_the_cached, 1024, 50000),
+	      page_beside_the_cached, 65536, 50000),
 	CURVE("a doorbell, and FSTS read", "virtual processors", with_threads, doorbells,
 	      MAX_THREADS, 200000),
 };
