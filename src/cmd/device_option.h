@@ -15,7 +15,7 @@ enum device_place {
 };
 
 struct device_option {
-	char *description; /* for the software host */
+	char *description; /* for the software host; or the name of a device of this machine */
 	uint16_t vpasid_offset;
 	enum device_place place;
 	unsigned int unit; /* the IOMMU it is behind */

@@ -92,7 +92,7 @@ static int append_file(int fd, const char *path)
 }
 
 /* Not packed, or the kernel would not find it: it looks before it can unpack. */
-static int put_table(int fd, const char *name, const void *table, size_t size)
+static int put_tables(int fd, const struct machine_file *tables, unsigned int num_tables)
 {
 	static const char *const directories[] = { "kernel", "kernel/firmware",
 						   "kernel/firmware/acpi" };
@@ -101,19 +101,21 @@ static int put_table(int fd, const char *name, const void *table, size_t size)
 
 	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]) && !ret; i++)
 		ret = put_member(fd, directories[i], NULL, 0);
-	snprintf(path, sizeof(path), "kernel/firmware/acpi/%s", name);
-	if (!ret)
-		ret = put_member(fd, path, table, size);
+	for (unsigned int i = 0; i < num_tables && !ret; i++) {
+		snprintf(path, sizeof(path), "kernel/firmware/acpi/%s", tables[i].name);
+		ret = put_member(fd, path, tables[i].data, tables[i].size);
+	}
 	return ret ? ret : put_member(fd, "TRAILER!!!", NULL, 0);
 }
 
-int machine_make_initramfs(const char *initrd, const char *name, const void *table, size_t size)
+int machine_make_initramfs(const char *initrd, const struct machine_file *tables,
+			   unsigned int num_tables)
 {
 	int fd = memfd_create("nestor-initramfs", MFD_CLOEXEC), ret;
 
 	if (fd < 0)
 		return -errno;
-	ret = put_table(fd, name, table, size);
+	ret = put_tables(fd, tables, num_tables);
 	if (!ret)
 		ret = append_file(fd, initrd);
 	if (!ret)

@@ -47,10 +47,18 @@ extern const struct machine machine_pc, machine_virt;
 /* The one whose IOMMU is called @viommu, or NULL. */
 const struct machine *machine_find(const char *viommu);
 
+/* An ACPI table in an initramfs. */
+struct machine_file {
+	const char *name; /* "iort.aml" */
+	const void *data;
+	size_t size;
+};
+
 /*
- * An initramfs that begins with an ACPI table, which Linux takes instead of the firmware's of
- * the same name (ACPI_TABLE_UPGRADE): a descriptor of it, or a negative errno.
+ * An initramfs that begins with ACPI tables, which Linux takes instead of the firmware's of
+ * the same signature (ACPI_TABLE_UPGRADE): a descriptor of it, or a negative errno.
  */
-int machine_make_initramfs(const char *initrd, const char *name, const void *table, size_t size);
+int machine_make_initramfs(const char *initrd, const struct machine_file *tables,
+			   unsigned int num_tables);
 
 #endif

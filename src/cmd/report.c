@@ -36,8 +36,14 @@ void report_collect(struct report *report, const struct server *server, bool gue
 		    double boot_seconds)
 {
 	*report = (struct report){ .guest_ok = guest_ok, .boot_seconds = boot_seconds };
+	report->host_counts = server->kind == HOST_SOFT;
 	for (unsigned int u = 0; u < server->num_units; u++)
 		add_unit(&report->viommu, iommu_function_viommu(server->units[u].iommu));
+	if (!report->host_counts) {
+		report->host.invalidate_calls = report->viommu.host_invalidate_calls;
+		report->host.invalidate_entries = report->viommu.host_invalidate_entries;
+		return;
+	}
 	if (server->host) {
 		nst_soft_get_stats(server->host, &report->host);
 		return;
@@ -50,7 +56,9 @@ void report_collect(struct report *report, const struct server *server, bool gue
 /* What the host refused and then reported, the unit has recorded too. */
 static uint64_t all_faults(const struct report *r)
 {
-	return r->host.faults + r->viommu.faults - r->viommu.host_faults + r->viommu.queue_errors;
+	uint64_t units = r->viommu.faults + r->viommu.queue_errors;
+
+	return r->host_counts ? r->host.faults + units - r->viommu.host_faults : units;
 }
 
 static void row(const char *what, unsigned long long n, const char *note)
@@ -63,10 +71,12 @@ void report_print(const struct report *r)
 	fputs("\n", stderr);
 	if (r->boot_seconds >= 0)
 		fprintf(stderr, "  %-34s %12.2f  s\n", "guest boot time", r->boot_seconds);
-	row("memory read by DMA", r->host.dma_read_bytes, "bytes");
-	row("memory written by DMA", r->host.dma_write_bytes, "bytes");
-	row("walks of the guest's tables", r->host.s1_walks, "");
-	row("IOTLB hits", r->host.iotlb_hits, "");
+	if (r->host_counts) {
+		row("memory read by DMA", r->host.dma_read_bytes, "bytes");
+		row("memory written by DMA", r->host.dma_write_bytes, "bytes");
+		row("walks of the guest's tables", r->host.s1_walks, "");
+		row("IOTLB hits", r->host.iotlb_hits, "");
+	}
 	row("nested HWPTs made", r->viommu.nested_hwpts, "");
 	row("shadowed second-stage tables", r->viommu.shadow_domains, "");
 	row("  host calls to keep them so", r->viommu.shadow_calls, "");
@@ -81,15 +91,24 @@ void report_print(const struct report *r)
 	row("faults", all_faults(r), "");
 	row("  of them reported to the guest", r->viommu.host_faults, "");
 	row("  lost on the way to it", r->viommu.lost_host_faults, "");
-	row("stale IOTLB entries used", r->host.stale_hits, "");
-	row("DMA after unmap", r->host.dma_after_unmap, "");
-	row("DMA while blocked", r->host.dma_while_blocked, "");
+	if (r->host_counts) {
+		row("stale IOTLB entries used", r->host.stale_hits, "");
+		row("DMA after unmap", r->host.dma_after_unmap, "");
+		row("DMA while blocked", r->host.dma_while_blocked, "");
+	}
 	fputs("\n", stderr);
 }
 
 static void add(struct json_object *object, const char *key, uint64_t n)
 {
 	json_object_object_add(object, key, json_object_new_uint64(n));
+}
+
+/* What a software host counts, and a kernel does not. */
+static void add_counted(struct json_object *object, const struct report *r, const char *key,
+			uint64_t n)
+{
+	json_object_object_add(object, key, r->host_counts ? json_object_new_uint64(n) : NULL);
 }
 
 /* With the two digits that the guest gave; null if it gave none. */
@@ -110,9 +129,9 @@ int report_write(const struct report *r, const char *file)
 		return -ENOMEM;
 	json_object_object_add(o, "guest_ok", json_object_new_boolean(r->guest_ok));
 	json_object_object_add(o, "boot_seconds", seconds(r->boot_seconds));
-	add(o, "dma_read_bytes", r->host.dma_read_bytes);
-	add(o, "dma_write_bytes", r->host.dma_write_bytes);
-	add(o, "s1_walks", r->host.s1_walks);
+	add_counted(o, r, "dma_read_bytes", r->host.dma_read_bytes);
+	add_counted(o, r, "dma_write_bytes", r->host.dma_write_bytes);
+	add_counted(o, r, "s1_walks", r->host.s1_walks);
 	add(o, "nested_hwpts", r->viommu.nested_hwpts);
 	add(o, "shadow_domains", r->viommu.shadow_domains);
 	add(o, "shadow_calls", r->viommu.shadow_calls);
@@ -125,9 +144,9 @@ int report_write(const struct report *r, const char *file)
 	add(o, "faults", all_faults(r));
 	add(o, "host_faults", r->viommu.host_faults);
 	add(o, "lost_host_faults", r->viommu.lost_host_faults);
-	add(o, "stale_hits", r->host.stale_hits);
-	add(o, "dma_after_unmap", r->host.dma_after_unmap);
-	add(o, "dma_while_blocked", r->host.dma_while_blocked);
+	add_counted(o, r, "stale_hits", r->host.stale_hits);
+	add_counted(o, r, "dma_after_unmap", r->host.dma_after_unmap);
+	add_counted(o, r, "dma_while_blocked", r->host.dma_while_blocked);
 	errno = 0;
 	ret = json_object_to_file_ext(file, o, JSON_C_TO_STRING_PRETTY);
 	json_object_put(o);

@@ -10,6 +10,7 @@
 struct report {
 	bool guest_ok;
 	double boot_seconds; /* < 0: the guest did not say */
+	bool host_counts; /* a kernel counts nothing: of @host the invalidations only are known */
 	struct nst_soft_stats host;
 	struct nst_viommu_stats viommu;
 };

@@ -2,9 +2,9 @@
 /*
  * "nestor run": one guest, from the command line to the report.
  *
- *	1. make our side: software host, devices, vIOMMU, vfio-user functions
+ *	1. make our side: the host, devices, vIOMMU, vfio-user functions
  *	2. a dry run of QEMU, without a kernel: where does firmware put the IOMMU's BAR?
- *	3. write the DMAR table that says so
+ *	3. write the table that says so: a DMAR, or an IORT
  *	4. run QEMU with the guest, and serve it until it ends
  *	5. report
  *
@@ -12,15 +12,15 @@
  * the monitor, the console, the control socket. Devices of the software host work on threads of
  *their own.
  */
+#include "base/bits.h"
 #include "cmd/cmd.h"
 #include "cmd/console.h"
 #include "cmd/control.h"
 #include "cmd/layout.h"
 #include "cmd/qemu.h"
 #include "cmd/report.h"
+#include "cmd/tables.h"
 #include "cmd/topology.h"
-
-#include <nestor/firmware.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +37,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { PROBE_TIMEOUT_S = 30, PROBE_INTERVAL_NS = 20 * 1000 * 1000, ADDRESS_WIDTH = 48 };
+enum { PROBE_TIMEOUT_S = 30, PROBE_INTERVAL_NS = 20 * 1000 * 1000 };
 
 /* What a descriptor is; values below server_poll_count() are the server's. */
 enum source {
@@ -69,9 +69,7 @@ struct run {
 	struct control control;
 	struct topology topology;
 	bool probing;
-	/* what the dry run has shown */
-	uint64_t bars[RUN_MAX_UNITS];
-	nst_rid rids[RUN_MAX_DEVICES];
+	struct tables tables;
 	int epoll, signals, timer, pidfd, dmar, initrd, console_pipe[2];
 	unsigned int ticks, max_ticks; /* of the timer; 0 = no limit */
 	pid_t pid;
@@ -134,7 +132,9 @@ static enum outcome take_monitor(struct run *run)
 {
 	if (topology_read(&run->topology))
 		topology_fini(&run->topology); /* QEMU is ending */
-	else if (run->probing && topology_is_placed(&run->topology))
+	else if (run->probing && topology_is_placed(&run->topology) &&
+		 (!tables_want_dsdt(&run->tables, &run->server, &run->options) ||
+		  tables_take_dsdt(&run->tables, &run->server)))
 		return OUTCOME_PLACED;
 	return OUTCOME_NONE;
 }
@@ -240,14 +240,14 @@ static int stop(struct run *run, bool gently)
 	return status;
 }
 
-static int bad_outcome(struct run *run, enum outcome outcome, const char *when)
+static int bad_outcome(struct run *run, enum outcome outcome, const char *when,
+		       unsigned int seconds)
 {
 	switch (outcome) {
 	case OUTCOME_SIGNAL:
 		return 128 + run->signal;
 	case OUTCOME_TIMEOUT:
-		complain("no end %s after %u seconds", when,
-			 run->options.timeout_s ? run->options.timeout_s : PROBE_TIMEOUT_S);
+		complain("no end %s after %u seconds", when, seconds);
 		return EXIT_FAILED;
 	case OUTCOME_UNSHARED: /* said where it was found out */
 		return EXIT_FAILED;
@@ -262,122 +262,27 @@ static int probe(struct run *run)
 {
 	struct qemu_run how = { .probe = true, .dmar = -1, .initrd = -1, .console = -1 };
 	enum outcome outcome = OUTCOME_FAILED;
+	unsigned int seconds = MAX(run->options.timeout_s, (unsigned int)PROBE_TIMEOUT_S);
 	int ret;
 
 	run->probing = true;
 	ret = start(run, &how);
 	if (!ret) {
-		set_timer(run, PROBE_INTERVAL_NS, 0,
-			  PROBE_TIMEOUT_S * (1000000000 / PROBE_INTERVAL_NS));
+		set_timer(run, PROBE_INTERVAL_NS, 0, seconds * (1000000000 / PROBE_INTERVAL_NS));
 		outcome = loop(run);
 	}
 	run->probing = false;
 	for (unsigned int u = 0; u < run->server.num_units; u++)
-		run->bars[u] = run->topology.bars[u];
+		run->tables.bars[u] = run->topology.bars[u];
 	for (unsigned int i = 0; i < run->server.num_devices; i++)
-		run->rids[i] = run->server.devices[i].rid;
+		run->tables.rids[i] = run->server.devices[i].rid;
 	if (run->pidfd >= 0)
 		stop(run, false);
 	topology_fini(&run->topology);
 	if (ret)
 		return complain("cannot start QEMU: %s", strerror(-ret)), EXIT_FAILED;
-	return outcome == OUTCOME_PLACED ? -1 : bad_outcome(run, outcome, "in its dry run");
-}
-
-/* The devices of unit @u. */
-static size_t make_scopes(const struct server *s, unsigned int u, struct nst_dmar_scope *scopes)
-{
-	size_t count = 0;
-
-	for (unsigned int i = 0; i < s->num_devices; i++)
-		if (s->devices[i].option.unit == u)
-			scopes[count++] = layout_scope(&s->devices[i].option, i);
-	return count;
-}
-
-static int make_dmar(struct run *run)
-{
-	struct nst_dmar_scope scopes[RUN_MAX_UNITS][RUN_MAX_DEVICES];
-	struct nst_dmar_unit units[RUN_MAX_UNITS];
-	struct nst_dmar_params params = {
-		.address_width = ADDRESS_WIDTH,
-		.units = units,
-		.num_units = run->server.num_units,
-	};
-	void *table;
-	size_t size;
-	int ret;
-
-	for (unsigned int u = 0; u < run->server.num_units; u++)
-		units[u] = (struct nst_dmar_unit){
-			.base = run->bars[u],
-			.scopes = scopes[u],
-			.num_scopes = make_scopes(&run->server, u, scopes[u]),
-		};
-	ret = nst_dmar_build(&params, &table, &size);
-	if (ret)
-		return ret;
-	run->dmar = memfd_create("nestor-dmar", MFD_CLOEXEC);
-	if (run->dmar < 0 || write(run->dmar, table, size) != (ssize_t)size)
-		ret = -errno;
-	free(table);
-	return ret;
-}
-
-/* The devices of unit @u; of one on a port, all that the bus there can have. */
-static size_t make_rids(const struct run *run, unsigned int u, struct nst_rid_range *rids)
-{
-	const struct server *s = &run->server;
-	size_t count = 0;
-
-	for (unsigned int i = 0; i < s->num_devices; i++)
-		if (s->devices[i].option.unit == u)
-			rids[count++] = (struct nst_rid_range){
-				.first = run->rids[i],
-				.last = server_has_bus(s, i) ? run->rids[i] | 0xff : run->rids[i],
-			};
-	return count;
-}
-
-static int make_iort(struct run *run)
-{
-	static const uint32_t its = 0; /* the id that QEMU gives it */
-	struct nst_rid_range rids[RUN_MAX_UNITS][RUN_MAX_DEVICES];
-	struct nst_firmware_smmuv3 units[RUN_MAX_UNITS];
-	struct nst_iort_root root = {
-		.address_bits = 64,
-		.ats = true,
-		.canwbs = true,
-		.units = units,
-		.num_units = run->server.num_units,
-	};
-	struct nst_iort_params params = {
-		/* only a newer revision of QEMU's own takes its place */
-		.oem = { .id = "BOCHS", .table_id = "BXPC", .revision = 0x100 },
-		.its = &its,
-		.num_its = 1,
-		.roots = &root,
-		.num_roots = 1,
-	};
-	void *table;
-	size_t size;
-	int ret;
-
-	for (unsigned int u = 0; u < run->server.num_units; u++)
-		units[u] = (struct nst_firmware_smmuv3){
-			.base = run->bars[u],
-			.model = NST_SMMUV3_MODEL_HI161X, /* MSIs pass by it untranslated */
-			.coherent = true,
-			.has_msis = true, /* by our DMA messages, which QEMU gives the id 0 */
-			.rids = rids[u],
-			.num_rids = make_rids(run, u, rids[u]),
-		};
-	ret = nst_iort_build(&params, &table, &size);
-	if (ret)
-		return ret;
-	run->initrd = machine_make_initramfs(run->options.initrd, "iort.aml", table, size);
-	free(table);
-	return run->initrd < 0 ? run->initrd : 0;
+	return outcome == OUTCOME_PLACED ? -1
+					 : bad_outcome(run, outcome, "in its dry run", seconds);
 }
 
 static int boot(struct run *run)
@@ -403,7 +308,7 @@ static int boot(struct run *run)
 	if (has_terminal)
 		tcsetattr(0, TCSANOW, &terminal);
 	if (outcome != OUTCOME_QEMU_ENDED)
-		return bad_outcome(run, outcome, "of the guest");
+		return bad_outcome(run, outcome, "of the guest", run->options.timeout_s);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return EXIT_OK;
 	if (WIFSIGNALED(status))
@@ -448,8 +353,8 @@ static int guest(struct run *run)
 	status = probe(run);
 	if (status >= 0)
 		return status;
-	progress("registers at 0x%llx; booting Linux", (unsigned long long)run->bars[0]);
-	ret = run->options.machine->table == MACHINE_TABLE_QEMU ? make_dmar(run) : make_iort(run);
+	progress("registers at 0x%llx; booting Linux", (unsigned long long)run->tables.bars[0]);
+	ret = tables_make(&run->tables, &run->server, &run->options, &run->dmar, &run->initrd);
 	if (ret)
 		return complain("cannot make the firmware's table: %s", strerror(-ret)),
 		       EXIT_FAILED;
@@ -517,6 +422,7 @@ static int run_with_server(struct run *run)
 	if (status < 0)
 		status = guest(run);
 	control_fini(&run->control);
+	tables_fini(&run->tables);
 	server_fini(&run->server);
 	return status;
 }

@@ -63,7 +63,11 @@ static const char help[] =
 	"                    guest's kernel can nest on it: it is hardware to a host in a guest\n"
 	"  --offer FEATURE   what it offers then beyond first-stage tables of four levels:\n"
 	"                    second-stage, nested or five-level; again for more\n"
-	"  --host soft       the host that translates (the only one so far)\n"
+	"  --host soft|/dev/iommu\n"
+	"                    the host that translates, and has the devices: software (the\n"
+	"                    default), or the running kernel. Then DESC names a PCI device of this\n"
+	"                    machine that vfio-pci has, 0000:3d:00.0, or its VFIO device,\n"
+	"                    /dev/vfio/devices/vfio0; at=, plugged= and unit= as above\n"
 	"  --strict-abi      a host that has only what Linux 7.2 has: it reports no faults of DMA\n"
 	"                    that the guest's tables refuse (docs/vtd-veventq.md)\n"
 	"  --no-check        do not verify every IOTLB hit against the tables\n"
@@ -152,14 +156,6 @@ static int parse_number(const char *option, const char *text, uint64_t min, uint
 	return -1;
 }
 
-static int only(const char *option, const char *value, const char *known)
-{
-	if (!strcmp(value, known))
-		return -1;
-	complain("%s %s is not known; there is \"%s\"", option, value, known);
-	return EXIT_USAGE;
-}
-
 static int take_viommu(struct run_options *o, const char *kind)
 {
 	const struct machine *machine = machine_find(kind);
@@ -240,7 +236,7 @@ static int take_option(int opt, struct run_options *o, const char **append)
 	case OPT_OFFER:
 		return vtd_feature_take(optarg, &o->features);
 	case OPT_HOST:
-		return only("--host", optarg, "soft");
+		return host_choice_parse(optarg, &o->host);
 	case OPT_STRICT_ABI:
 		o->strict_abi = true;
 		return -1;
@@ -303,11 +299,30 @@ static int check_emulated(const struct run_options *o)
 		return -1;
 	if (o->machine != &machine_pc)
 		return refuse("--emulated needs --viommu vtd, not \"%s\"", o->machine->viommu);
-	if (o->trace || o->strict_abi || o->drop_after)
+	if (o->trace || o->strict_abi || o->drop_after || o->host != HOST_SOFT)
 		return refuse("%s is about the host, and with --emulated there is none",
-			      o->trace	      ? "--trace"
-			      : o->strict_abi ? "--strict-abi"
-					      : "--drop-invalidation-after");
+			      o->trace		     ? "--trace"
+			      : o->host != HOST_SOFT ? "--host"
+			      : o->strict_abi	     ? "--strict-abi"
+						     : "--drop-invalidation-after");
+	return -1;
+}
+
+/* What there is for one kind of host only. */
+static int check_host(const struct run_options *o)
+{
+	const char *soft = !o->check	   ? "--no-check"
+			   : o->strict_abi ? "--strict-abi"
+			   : o->drop_after ? "--drop-invalidation-after"
+					   : NULL;
+
+	if (o->host == HOST_SOFT)
+		return -1;
+	if (soft)
+		return refuse("%s is for the software host, not for --host /dev/iommu", soft);
+	if (!o->num_devices)
+		return refuse("--host /dev/iommu needs a --device of this machine, such as %s",
+			      "0000:3d:00.0");
 	return -1;
 }
 
@@ -334,10 +349,11 @@ int run_options_parse(int argc, char **argv, struct run_options *o)
 	o->extra = argv + optind;
 	o->num_units += !o->num_units;
 	status = check_emulated(o);
-	if (status >= 0)
-		return status;
-	status =
-		settle_file(&o->kernel, o->machine->kernel, "guest kernel", "--kernel", o->machine);
+	if (status < 0)
+		status = check_host(o);
+	if (status < 0)
+		status = settle_file(&o->kernel, o->machine->kernel, "guest kernel", "--kernel",
+				     o->machine);
 	if (status < 0)
 		status = settle_file(&o->initrd, o->machine->initrd, "guest initramfs", "--initrd",
 				     o->machine);

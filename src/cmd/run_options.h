@@ -3,6 +3,7 @@
 #ifndef CMD_RUN_OPTIONS_H
 #define CMD_RUN_OPTIONS_H
 
+#include "cmd/host_choice.h"
 #include "cmd/machine.h"
 
 #include <stdbool.h>
@@ -13,7 +14,8 @@ enum { RUN_MAX_DEVICES = 16, RUN_MAX_UNITS = 4 };
 
 struct run_options {
 	const struct machine *machine;
-	const char *devices[RUN_MAX_DEVICES]; /* "nvme,file=disk.img" */
+	enum host_kind host;
+	const char *devices[RUN_MAX_DEVICES]; /* "nvme,file=disk.img", "0000:3d:00.0" */
 	unsigned int num_devices;
 	unsigned int num_units; /* IOMMUs of the guest */
 	const char *control;	/* where to take commands, or NULL */

@@ -88,9 +88,10 @@ static int listen_for_request(struct server_device *d)
 
 static int open_device(struct server_device *d)
 {
+	/* A software host's devices have MSIs too, which need not be hidden at a port. */
 	const struct nst_device_config config = {
 		.path = d->cdev,
-		.hide_msix = true,
+		.hide_msix = d->server->kind == HOST_SOFT || d->option.place == PLACE_PORT,
 		.vpasid_offset = d->option.vpasid_offset,
 	};
 	int ret;
@@ -201,6 +202,38 @@ static int serve_device(struct server_device *d, const char *dir)
 	return d->socket < 0 ? fail("cannot serve the device", d->socket) : -1;
 }
 
+/* A device of the kernel's. Under another of its names it would still be the same one. */
+static int find_device(struct server_device *d, const char *wanted, enum nst_soft_iommu iommu)
+{
+	struct server *s = d->server;
+	struct host_device found;
+	int status = host_choice_find(s->host, d->option.description, iommu, &found);
+
+	if (status >= 0)
+		return status;
+	for (unsigned int i = 0; &s->devices[i] < d; i++)
+		if (!strcmp(s->devices[i].cdev, found.path))
+			return complain("--device %s is there twice", wanted), EXIT_USAGE;
+	snprintf(d->cdev, sizeof(d->cdev), "%s", found.path);
+	return -1;
+}
+
+static int check_device(const struct server_device *d, const char *wanted)
+{
+	bool named = host_choice_is_name(d->option.description);
+
+	if (named == (d->server->kind == HOST_KERNEL))
+		return -1;
+	if (named)
+		complain("%s is a device of this machine: it needs --host /dev/iommu",
+			 d->option.description);
+	else
+		complain("--device %s is for the software host; --host /dev/iommu takes devices of "
+			 "this machine, such as 0000:3d:00.0",
+			 wanted);
+	return EXIT_USAGE;
+}
+
 static int add_device(struct server_device *d, const char *wanted)
 {
 	char *why = NULL;
@@ -256,7 +289,16 @@ static int emulate_device(struct server_device *d, const char *wanted, const cha
 	return d->socket < 0 ? fail("cannot serve the device", d->socket) : -1;
 }
 
-static int make_device(struct server *s, const char *wanted, const char *dir)
+static int fail_device(const struct server_device *d, const char *what, int err)
+{
+	if (d->server->kind == HOST_SOFT)
+		return fail(what, err);
+	host_choice_explain(d->option.description, err);
+	return EXIT_FAILED;
+}
+
+static int make_device(struct server *s, const char *wanted, const struct run_options *o,
+		       const char *dir)
 {
 	unsigned int i = s->num_devices;
 	struct server_device *d = &s->devices[i];
@@ -272,16 +314,19 @@ static int make_device(struct server *s, const char *wanted, const char *dir)
 	if (status < 0 && !s->host)
 		return emulate_device(d, wanted, dir);
 	if (status < 0)
-		status = add_device(d, wanted);
+		status = check_device(d, wanted);
+	if (status < 0)
+		status = s->kind == HOST_KERNEL ? find_device(d, wanted, o->machine->host_iommu)
+						: add_device(d, wanted);
 	if (status >= 0)
 		return status;
 	ret = open_device(d);
 	if (ret)
-		return fail(d->cdev, ret);
+		return fail_device(d, d->cdev, ret);
 	if (!d->option.unplugged)
 		ret = attach_device(d);
 	if (ret)
-		return fail("cannot put the device behind the IOMMU", ret);
+		return fail_device(d, "cannot put the device behind the IOMMU", ret);
 	status = serve_device(d, dir);
 	if (status < 0 && d->option.unplugged) { /* it was there to be described */
 		device_function_set_device(d->function, NULL);
@@ -333,14 +378,14 @@ static int make_devices(struct server *s, const struct run_options *o, const cha
 	int status = -1;
 
 	for (unsigned int i = 0; status < 0 && i < o->num_devices; i++)
-		status = make_device(s, o->devices[i], dir);
+		status = make_device(s, o->devices[i], o, dir);
 	if (o->num_devices)
 		return status;
 	s->scratch_disk = memfd_create("nestor-scratch-disk", MFD_CLOEXEC);
 	if (s->scratch_disk < 0 || ftruncate(s->scratch_disk, SCRATCH_BYTES))
 		return fail("no memory for a scratch disk", -errno);
 	snprintf(scratch, sizeof(scratch), "nvme,file=/proc/self/fd/%d", s->scratch_disk);
-	return make_device(s, scratch, dir);
+	return make_device(s, scratch, o, dir);
 }
 
 static int make_host(struct server *s, const struct run_options *o, const struct nst_log *log)
@@ -356,16 +401,16 @@ static int make_host(struct server *s, const struct run_options *o, const struct
 		.opaque = &s->trace.fd,
 		.json = s->trace.json,
 	};
-	int ret = nst_host_soft_create(&config, &s->host);
+	int ret = 0, status = host_choice_open(o->host, &config, &s->host);
 
-	if (!ret) {
-		s->front = s->host;
-		if (o->drop_after)
-			nst_soft_drop_invalidation(s->host, o->drop_after);
-		if (s->trace.fd >= 0)
-			ret = nst_host_trace_create(s->host, &trace, &s->front);
-	}
-	return ret ? fail("cannot make the software host", ret) : -1;
+	if (status >= 0)
+		return status;
+	s->front = s->host;
+	if (o->drop_after)
+		nst_soft_drop_invalidation(s->host, o->drop_after);
+	if (s->trace.fd >= 0)
+		ret = nst_host_trace_create(s->host, &trace, &s->front);
+	return ret ? fail("cannot trace the host", ret) : -1;
 }
 
 static int make_all(struct server *s, const struct run_options *o, const char *dir)
@@ -380,7 +425,7 @@ static int make_all(struct server *s, const struct run_options *o, const char *d
 		return status;
 	ret = nst_vm_create(s->front, s->log, &s->vm);
 	if (ret)
-		return fail("cannot make a VM on the software host", ret);
+		return fail("cannot make a VM on the host", ret);
 	for (unsigned int u = 0; status < 0 && u < o->num_units; u++)
 		status = make_unit(s, u, o->machine, dir);
 	return status < 0 ? make_devices(s, o, dir) : status;
@@ -392,7 +437,7 @@ int server_init(struct server *s, const struct run_options *o, const struct nst_
 	char dir[80];
 	int status;
 
-	*s = (struct server){ .log = log, .scratch_disk = -1, .trace.fd = -1 };
+	*s = (struct server){ .log = log, .kind = o->host, .scratch_disk = -1, .trace.fd = -1 };
 	for (unsigned int i = 0; i < RUN_MAX_DEVICES; i++)
 		s->devices[i].socket = s->devices[i].request = -1;
 	for (unsigned int u = 0; u < RUN_MAX_UNITS; u++)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Our side of a run: the software host with its devices, the VM on it, the vIOMMUs they
- * are behind, and the vfio-user functions that QEMU connects to. Emulated devices are on no
- * host: each is the endpoint and its function.
+ * Our side of a run: the host with its devices, the VM on it, the vIOMMUs they are behind, and
+ * the vfio-user functions that QEMU connects to. Emulated devices are on no host: each is the
+ * endpoint and its function.
  *
  * A device on a port is open, and behind its vIOMMU, as long as QEMU is connected to it, or
  * is about to be: an unplugged one leaves nothing behind. Others are there from the
@@ -17,6 +17,7 @@
 #define CMD_SERVER_H
 
 #include "cmd/device_option.h"
+#include "cmd/host_choice.h"
 #include "cmd/run_options.h"
 #include "cmd/trace_file.h"
 #include "frontend/device_function.h"
@@ -46,7 +47,8 @@ struct server_unit {
 };
 
 struct server {
-	struct nst_host *host;	/* the software host; NULL: devices are emulated */
+	enum host_kind kind;
+	struct nst_host *host;	/* of that kind; NULL: devices are emulated */
 	struct nst_host *front; /* what the VM is on: the host, or a trace of it */
 	struct trace_file trace;
 	struct nst_vm *vm;
