@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # A kernel under test in QEMU (TCG), from the Debian 13 tree, with the initramfs of tests/kernel/initramfs; and a shell
-# in it (tests/kernel/init), on the machine's second serial port.
+# in it (tests/kernel/init), on the machine's second serial port. Or one on the machine of "nestor run --emulated".
 import gzip
 import pathlib
 import re
@@ -42,6 +42,16 @@ def command(arch, image, tree, scratch, options, words):
             "-L", f"{tree}/usr/share/qemu", "-L", f"{tree}/usr/share/seabios", "-accel", "tcg", "-smp", "1",
             "-nodefaults", "-display", "none", "-monitor", "none", "-no-reboot", *machine, *options,
             "-kernel", image, "-initrd", initramfs, "-append", f"console={tty}0 {WORDS} {words}"]
+
+
+def nested_command(nestor, image, scratch, devices, options, words):
+    """The same with our own VT-d, which nests, and emulated devices behind it. They are given to user space though nothing
+    remaps their interrupts."""
+    initramfs = scratch / "initramfs"
+    subprocess.run([HERE / "initramfs", "x86_64", initramfs], check=True, stdout=sys.stderr)
+    return [nestor, "run", "--emulated", "--offer", "nested", *[word for d in devices for word in ("--device", d)],
+            "--memory", "1G", "--cpus", "1", "--report", scratch / "report", "--kernel", image, "--initrd", initramfs,
+            "--append", f"{WORDS} iommufd.allow_unsafe_interrupts=1 {words}", "--", *options]
 
 
 class Ended(AssertionError):
