@@ -117,7 +117,7 @@ static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev
 		return -ENOMEM;
 	ret = check_caps_locked(u, dev);
 	if (!ret && dev->pri_cap && (u->ecap & VTD_ECAP_PRS))
-		ret = vtd_page_requests_init(u);
+		ret = page_requests_open(&u->page);
 	d->rid = rid;
 	d->dev = dev;
 	if (!ret)
@@ -139,13 +139,26 @@ static int attach_locked(struct vtd_unit *u, nst_rid rid, struct nst_device *dev
 	return 0;
 }
 
+static struct vtd_device *find_device(struct vtd_unit *u, const struct nst_device *dev)
+	REQUIRES(u->cmd_lock)
+{
+	struct vtd_device *d = u->devices;
+
+	while (d && d->dev != dev)
+		d = d->next;
+	return d;
+}
+
 /* What the device asked for before is answered before it can ask anew under the same number. */
 static void on_device_reset(void *opaque, struct nst_device *dev)
 {
 	struct vtd_unit *u = opaque;
+	struct vtd_device *d;
 
 	mutex_lock(&u->cmd_lock);
-	vtd_page_groups_cancel(u, dev);
+	d = find_device(u, dev);
+	if (d)
+		page_requests_cancel(&u->page, d->rid);
 	mutex_unlock(&u->cmd_lock);
 }
 
@@ -160,16 +173,6 @@ int vtd_attach(struct nst_viommu *viommu, nst_rid rid, struct nst_device *dev, b
 	if (!ret)
 		device_watch_reset(dev, on_device_reset, u);
 	return ret;
-}
-
-static struct vtd_device *find_device(struct vtd_unit *u, const struct nst_device *dev)
-	REQUIRES(u->cmd_lock)
-{
-	struct vtd_device *d = u->devices;
-
-	while (d && d->dev != dev)
-		d = d->next;
-	return d;
 }
 
 void vtd_detach_device(struct nst_viommu *viommu, struct nst_device *dev)
@@ -189,7 +192,7 @@ void vtd_detach_device(struct nst_viommu *viommu, struct nst_device *dev)
 	*link = d->next;
 	claim_rid(u, d->rid);
 	release_device(u, d);
-	vtd_page_groups_prune(u);
+	page_requests_prune(&u->page);
 	mutex_unlock(&u->cmd_lock);
 }
 
@@ -225,7 +228,7 @@ static void move_device(struct vtd_unit *u, struct vtd_device *d, nst_rid rid) R
 	vtd_pasids_fini(u, d);
 	if (attach_reconcile(&u->attach, &d->plain.at, &blocked))
 		log_error(u->log, "vtd: a device stays attached by its old number for now");
-	vtd_page_groups_prune(u);
+	page_requests_prune(&u->page);
 	vtd_host_faults_detach(u, d);
 	log_info(u->log, "vtd: device %02x:%02x.%x is now %02x:%02x.%x", d->rid >> 8,
 		 d->rid >> 3 & 31, d->rid & 7, rid >> 8, rid >> 3 & 31, rid & 7);

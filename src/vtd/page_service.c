@@ -40,7 +40,7 @@ static int request_locked(struct vtd_unit *u, struct notifier *n, uint32_t pasid
 		return 0;
 	}
 	page_service_wait(n, r);
-	u->page_requests++;
+	u->page.requests++;
 	*answer = NST_PAGE_PENDING;
 	return 0;
 }
@@ -70,6 +70,6 @@ bool vtd_page_service_answer(struct vtd_unit *u, const struct vtd_desc *d)
 
 	if (!page_service_answer(u->xlate.notifiers, d->sid, pasid, d->response.group, answer))
 		return false;
-	u->page_responses++;
+	u->page.responses++;
 	return true;
 }

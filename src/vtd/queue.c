@@ -161,7 +161,7 @@ static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cm
 		break;
 	case VTD_DESC_WAIT:
 		if (d->wait.drain)
-			vtd_page_requests_take(u);
+			page_requests_take(&u->page);
 		complete(u, d);
 		break;
 	case VTD_DESC_PAGE_RESPONSE:

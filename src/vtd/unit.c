@@ -41,7 +41,6 @@ int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 		return ret;
 	}
 	u->base.ops = &vtd_ops;
-	u->fault_fd = -1;
 	u->vm = config->vm;
 	u->log = config->log;
 	u->send_msi = config->send_msi;
@@ -54,6 +53,7 @@ int nst_vtd_create(const struct nst_vtd_config *config, struct nst_viommu **out)
 	mutex_init(&u->cmd_lock);
 	mutex_init(&u->posted.lock);
 	attach_table_init(&u->attach, u->vm, u->log);
+	page_requests_init(&u->page, &vtd_page_requests_ops, u, &u->attach, &u->wakeup);
 	u->attach.shadow_ops = (struct attach_shadow_ops){ vtd_shadow_walk, work_to_do, u };
 	vtd_regs_init(&u->regs);
 	vtd_regs_reset(&u->regs, u->cap, u->ecap);
@@ -157,7 +157,7 @@ static void vtd_destroy(struct nst_viommu *viommu)
 	mutex_lock(&u->cmd_lock);
 	attach_table_fini(&u->attach);
 	told_list_fini(&u->told);
-	vtd_page_requests_fini(u);
+	page_requests_fini(&u->page);
 	if (u->xlate.notifiers)
 		log_error(u->log, "vtd: a notifier outlives its unit");
 	mutex_unlock(&u->cmd_lock);
@@ -213,7 +213,7 @@ void vtd_reset_locked(struct vtd_unit *u)
 	u->attach.work_end = UINT64_MAX;
 	if (!vtd_settle(u) || !vtd_mirror(u))
 		log_error(u->log, "vtd: a reset does not come to its end");
-	vtd_page_groups_prune(u);
+	page_requests_prune(&u->page);
 	page_service_reset(u->xlate.notifiers);
 	vtd_host_faults_forget(u);
 	vtd_faults_forget(u);
@@ -240,7 +240,7 @@ static void vtd_process(struct nst_viommu *viommu)
 	mutex_lock(&u->cmd_lock);
 	if (wakeup_take(&u->wakeup))
 		vtd_run(u);
-	vtd_page_requests_take(u);
+	page_requests_take(&u->page);
 	vtd_host_faults_take(u);
 	vtd_faults_take(u);
 	mutex_unlock(&u->cmd_lock);
@@ -251,7 +251,7 @@ static void vtd_expire_page_requests(struct nst_viommu *viommu)
 	struct vtd_unit *u = to_vtd_unit(viommu);
 
 	mutex_lock(&u->cmd_lock);
-	vtd_page_groups_expire(u);
+	page_requests_expire(&u->page);
 	mutex_unlock(&u->cmd_lock);
 }
 
@@ -270,10 +270,10 @@ static void vtd_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *st
 		.failed_attaches = u->attach.failed_attaches,
 		.faults = u->faults,
 		.queue_errors = u->queue_errors,
-		.page_requests = u->page_requests,
-		.page_responses = u->page_responses,
-		.unknown_page_responses = u->unknown_page_responses,
-		.expired_page_requests = u->expired_page_requests,
+		.page_requests = u->page.requests,
+		.page_responses = u->page.responses,
+		.unknown_page_responses = u->page.unknown_responses,
+		.expired_page_requests = u->page.expired,
 		.host_faults = u->host_faults,
 		.lost_host_faults = u->lost_host_faults,
 		.shadow_domains = u->attach.shadow_domains,

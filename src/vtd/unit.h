@@ -25,6 +25,7 @@
 
 #include "spec/vtd_faults.h"
 #include "viommu/attach.h"
+#include "viommu/page_requests.h"
 #include "viommu/told.h"
 #include "viommu/viommu.h"
 #include "viommu/wakeup.h"
@@ -147,12 +148,8 @@ struct vtd_unit {
 	struct told_list told; /* restored, of devices that are not here yet */
 	bool quiet;    /* restoring: the guest is told nothing, attachments that fail go to */
 	int quiet_err; /* ... here */
-	/* the host's fault queue, made with the first device that needs it; see page_request.c */
-	int fault_fd;
-	struct iommu_hwpt_pgfault *fault_records;
-	struct vtd_page_group *page_groups;
-	uint64_t page_requests, page_responses, unknown_page_responses;
-	uint64_t expired_page_requests;
+	struct page_requests
+		page; /* its queue on the host is made with the first device that needs it */
 	/* of each host IOMMU with a device here that reports faults; see host_fault.c */
 	struct vtd_fault_source *fault_sources;
 	bool told_silence; /* that a host reports none was said */
@@ -262,17 +259,8 @@ NST_MUST_CHECK int vtd_remap_msi(struct nst_viommu *viommu, nst_rid rid, uint64_
 NST_MUST_CHECK int vtd_remap_ioapic(struct nst_viommu *viommu, nst_rid rid, uint64_t entry,
 				    unsigned int flags, struct nst_interrupt *out);
 
-/* page_request.c: the fault queue, if it is not there. Errors: the host's, or -ENOMEM. */
-NST_MUST_CHECK int vtd_page_requests_init(struct vtd_unit *u) REQUIRES(u->cmd_lock);
-void vtd_page_requests_fini(struct vtd_unit *u) REQUIRES(u->cmd_lock);
-/* What has come, to the guest. */
-void vtd_page_requests_take(struct vtd_unit *u) REQUIRES(u->cmd_lock);
-/* Forget groups of attachments that are no more: the host has answered them. */
-void vtd_page_groups_prune(struct vtd_unit *u) REQUIRES(u->cmd_lock);
-/* @dev forgets what it has asked for: what is with the guest is answered as invalid. */
-void vtd_page_groups_cancel(struct vtd_unit *u, const struct nst_device *dev) REQUIRES(u->cmd_lock);
-/* The same with what was given to the guest before the last call. */
-void vtd_page_groups_expire(struct vtd_unit *u) REQUIRES(u->cmd_lock);
+/* page_request.c */
+extern const struct page_requests_ops vtd_page_requests_ops;
 void vtd_page_response(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_lock);
 /* A group of @rid into the guest's queue, whole: returns how it is answered at once, or -1. */
 NST_MUST_CHECK int vtd_page_group_write(struct vtd_unit *u, const struct iommu_hwpt_pgfault *faults,

@@ -239,7 +239,7 @@ void faults_clear(struct rig *rig)
 
 int nested_alive(struct rig *rig)
 {
-	return rig->host.live_objects - 2 - (rig_unit(rig)->fault_fd >= 0);
+	return rig->host.live_objects - 2 - (rig_unit(rig)->page.fd >= 0);
 }
 
 void set_place(struct rig *rig, struct rig_device *d, enum place place)

@@ -339,7 +339,7 @@ static void a_flood_of_page_requests_that_nobody_answers(void **state)
 	iq_run(rig, DESC_PASID_CACHE(1, 0, 5), 0);
 	nst_viommu_process(rig->viommu);
 	assert_int_equal(to_noisy(d)->answers, 20000);
-	assert_null(rig_unit(rig)->page_groups);
+	assert_null(rig_unit(rig)->page.groups);
 	the_other_is_well(rig);
 }
 

@@ -473,7 +473,7 @@ static void every_end_of_an_attachment_answers(void **state)
 		if (!attached)
 			ok(nst_viommu_attach(rig->viommu, d->rid, d->dev));
 	}
-	assert_null(rig_unit(rig)->page_groups);
+	assert_null(rig_unit(rig)->page.groups);
 }
 
 /* Function-level reset, by the VMM's call and by the guest's write, in any state of a group. */
@@ -521,7 +521,7 @@ static void a_reset_of_the_device_answers(void **state)
 		assert_int_equal(a->answers, 4);
 		respond(rig, e->rid, 5, 1, SUCCESS);
 		assert_int_equal(to_asker(e)->answers, 1);
-		assert_null(rig_unit(rig)->page_groups);
+		assert_null(rig_unit(rig)->page.groups);
 		while (pending(rig))
 			next_request(rig);
 	}
