@@ -68,7 +68,8 @@ enum nst_smmuv3_feature {
 	NST_SMMUV3_ATS = 1 << 0,
 	/**
 	 * Faults of stage 1 may stall (IDR0.STALL_MODEL): of emulated devices that use
-	 * nst_notifier_translate(). A host IOMMU that has no stalls takes them away.
+	 * nst_notifier_translate(), and of passed-through ones that stall on their host, whose
+	 * IOMMU takes stalls away if it has none.
 	 */
 	NST_SMMUV3_STALLS = 1 << 2,
 };

@@ -166,15 +166,17 @@ int iommufd_hwpt_alloc_vtd_s1(const struct iommufd *iommufd, uint32_t dev_id, ui
 }
 
 int iommufd_hwpt_alloc_arm_smmuv3(const struct iommufd *iommufd, uint32_t dev_id,
-				  uint32_t viommu_id, const struct iommu_hwpt_arm_smmuv3 *data,
-				  uint32_t *hwpt_id)
+				  uint32_t viommu_id, uint32_t flags, uint32_t fault_id,
+				  const struct iommu_hwpt_arm_smmuv3 *data, uint32_t *hwpt_id)
 {
 	struct iommu_hwpt_alloc cmd = {
+		.flags = flags,
 		.dev_id = dev_id,
 		.pt_id = viommu_id,
 		.data_type = IOMMU_HWPT_DATA_ARM_SMMUV3,
 		.data_len = sizeof(*data),
 		.data_uptr = (uintptr_t)data,
+		.fault_id = flags & IOMMU_HWPT_FAULT_ID_VALID ? fault_id : 0,
 	};
 
 	return hwpt_alloc(iommufd, &cmd, hwpt_id);

@@ -64,7 +64,8 @@ NST_MUST_CHECK int iommufd_hwpt_alloc_vtd_s1(const struct iommufd *iommufd, uint
 
 /* An SMMUv3's nested HWPT is made from a vIOMMU, and holds words of a stream table entry. */
 NST_MUST_CHECK int iommufd_hwpt_alloc_arm_smmuv3(const struct iommufd *iommufd, uint32_t dev_id,
-						 uint32_t viommu_id,
+						 uint32_t viommu_id, uint32_t flags,
+						 uint32_t fault_id,
 						 const struct iommu_hwpt_arm_smmuv3 *data,
 						 uint32_t *hwpt_id);
 

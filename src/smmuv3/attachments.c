@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 
+#include <errno.h>
 #include <string.h>
 
 static struct attachment desired(struct smmu_unit *u, const struct smmu_device *d,
@@ -36,6 +37,8 @@ static struct attachment desired(struct smmu_unit *u, const struct smmu_device *
 	return (struct attachment){
 		.kind = ATTACHMENT_STAGE1,
 		.format = ATTACH_ARM_SMMUV3,
+		.page_requests = smmu_idr_stalls(&u->idr) && stream.config == SMMU_STE_S1 &&
+				 !stream.stalls_disabled && !d->no_stalls,
 		.ste = stream.ste,
 		.viommu_id = d->vsmmu->viommu_id,
 	};
@@ -104,9 +107,30 @@ static void forget_contexts(struct smmu_unit *u, struct smmu_device *d, uint32_t
 	smmu_collect(u, d->vsmmu, &cmd, position);
 }
 
+/*
+ * Some hosts have stalls, and a kernel that hands none out (Linux without ARM_SMMU_V3_SVA). It lets
+ * what stalls end by itself then.
+ */
+static int attach(struct smmu_unit *u, struct smmu_device *d, struct attachment *attachment)
+	REQUIRES(u->cmd_lock)
+{
+	int ret = attach_reconcile(&u->attach, &d->at, attachment);
+
+	if (ret != -EOPNOTSUPP || !attachment->page_requests)
+		return ret;
+	log_warn(
+		u->log,
+		"smmuv3: the host's kernel hands out no faults of stream 0x%x that stall: they end "
+		"as errors, and the guest is not told",
+		d->rid);
+	d->no_stalls = true;
+	attachment->page_requests = false;
+	return attach_reconcile(&u->attach, &d->at, attachment);
+}
+
 void smmu_reconcile_device(struct smmu_unit *u, struct smmu_device *d, uint32_t position)
 {
-	const struct attachment blocked = { .kind = ATTACHMENT_BLOCKED };
+	struct attachment blocked = { .kind = ATTACHMENT_BLOCKED };
 	uint64_t change = d->at.change;
 	struct smmu_table_fault fault;
 	struct attachment attachment = desired(u, d, &fault);
@@ -114,7 +138,7 @@ void smmu_reconcile_device(struct smmu_unit *u, struct smmu_device *d, uint32_t 
 
 	u->attach.work++;
 	tell_guest(u, d, &fault);
-	ret = attach_reconcile(&u->attach, &d->at, err ? &blocked : &attachment);
+	ret = attach(u, d, err ? &blocked : &attachment);
 	note_attach(u, d, err ? err : ret);
 	if (d->at.change == change && d->at.actual == ATTACHMENT_STAGE1)
 		forget_contexts(u, d, position);

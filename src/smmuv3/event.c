@@ -164,7 +164,7 @@ void smmu_event_put(struct smmu_unit *u, const struct smmu_event *event)
 enum {
 	SSV = 1,	   /* SSV and SubstreamID */
 	SSID_ALWAYS = 2,   /* SubstreamID without SSV */
-	INPUT = 4,	   /* RnW, PnU, CLASS and InputAddr; InD is 0: no instructions */
+	INPUT = 4,	   /* RnW, PnU, InD, CLASS and InputAddr */
 	FETCH_ADDRESS = 8, /* what could not be fetched */
 };
 
@@ -197,7 +197,8 @@ static uint64_t make_input(const struct smmu_fault *fault)
 	enum smmu_event_class cls = fault->type == SMMU_F_WALK_EABT ? SMMU_CLASS_TT : SMMU_CLASS_IN;
 
 	return FIELD_PREP(SMMU_EVENT_1_CLASS, cls) | (fault->write ? 0 : SMMU_EVENT_1_RNW) |
-	       (fault->privileged ? SMMU_EVENT_1_PNU : 0);
+	       (fault->privileged ? SMMU_EVENT_1_PNU : 0) |
+	       (fault->instruction ? SMMU_EVENT_1_IND : 0);
 }
 
 struct smmu_event smmu_event_make(const struct smmu_fault *fault)

@@ -122,6 +122,7 @@ static bool sync(struct smmu_unit *u, struct queue *q, const struct smmu_command
 		stop(u, SMMU_CERROR_ATC_INV_SYNC);
 		return false;
 	}
+	page_requests_take(&u->page);
 	smmu_take_events(u); /* s4.7.3: those of before it are visible when it completes */
 	u->syncs++;
 	publish(u, q, 1); /* s3.18: who is notified must find CONS behind it */

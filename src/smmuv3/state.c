@@ -107,9 +107,13 @@ static void collect_stalls(const struct smmu_unit *u, struct image *img) REQUIRE
 {
 	const struct smmu_stall *stalls[SMMU_STALL_MAX];
 
-	for (unsigned int i = 0; i < SMMU_STALL_MAX; i++)
-		if (u->stalls[i].owner != SMMU_STALL_FREE)
-			stalls[img->num_stalls++] = &u->stalls[i];
+	for (unsigned int i = 0; i < SMMU_STALL_MAX; i++) {
+		const struct smmu_stall *s = &u->stalls[i];
+
+		/* what stalls on this host does not move, and of what is not told nobody knows */
+		if (s->owner != SMMU_STALL_FREE && (s->recorded || s->owner != SMMU_STALL_HOST))
+			stalls[img->num_stalls++] = s;
+	}
 	qsort(stalls, img->num_stalls, sizeof(*stalls), by_order);
 	for (uint32_t i = 0; i < img->num_stalls; i++) {
 		const struct smmu_stall *s = stalls[i];
@@ -119,7 +123,7 @@ static void collect_stalls(const struct smmu_unit *u, struct image *img) REQUIRE
 			.tag = (uint16_t)(s - u->stalls),
 			.sid = s->sid,
 			.ssid = s->ssid,
-			.waits = s->owner != SMMU_STALL_NOBODY,
+			.waits = s->owner != SMMU_STALL_NOBODY && s->owner != SMMU_STALL_HOST,
 			.recorded = s->recorded,
 		};
 		for (unsigned int word = 0; word < ARRAY_SIZE(saved->event) && !s->recorded; word++)

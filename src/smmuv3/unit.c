@@ -54,6 +54,7 @@ int nst_smmuv3_create(const struct nst_smmuv3_config *config, struct nst_viommu 
 	u->failed = SMMU_NO_POSITION;
 	mutex_init(&u->cmd_lock);
 	attach_table_init(&u->attach, u->vm, u->log);
+	page_requests_init(&u->page, &smmu_page_requests_ops, u, &u->attach, &u->wakeup);
 	smmu_regs_init(&u->regs);
 	smmu_regs_reset(&u->regs, &u->idr);
 	mutex_lock(&u->cmd_lock);
@@ -89,6 +90,7 @@ static void smmu_destroy(struct nst_viommu *viommu)
 		release_device(u, d);
 	}
 	attach_table_fini(&u->attach);
+	page_requests_fini(&u->page);
 	told_list_fini(&u->told);
 	if (u->xlate.notifiers)
 		log_error(u->log, "smmuv3: a notifier outlives its unit");
@@ -224,6 +226,8 @@ static int attach_locked(struct smmu_unit *u, nst_rid rid, struct nst_device *de
 	d->rid = rid;
 	d->dev = dev;
 	ret = check_caps(u, dev);
+	if (!ret && smmu_idr_stalls(&u->idr))
+		ret = page_requests_open(&u->page);
 	if (!ret)
 		ret = place_device(u, d);
 	if (ret) {
@@ -413,6 +417,7 @@ void smmu_reset_locked(struct smmu_unit *u)
 	told_list_fini(&u->told);
 	smmu_collect_all(u, &all, SMMU_NO_POSITION);
 	smmu_reconcile_all(u);
+	page_requests_take(&u->page);
 	smmu_stalls_terminate(u, 0, UINT32_MAX);
 	smmu_take_events(u); /* of before; nothing records them */
 }
@@ -440,7 +445,18 @@ static void smmu_process(struct nst_viommu *viommu)
 	mutex_lock(&u->cmd_lock);
 	if (wakeup_take(&u->wakeup))
 		run(u);
+	page_requests_take(&u->page);
 	smmu_take_events(u);
+	mutex_unlock(&u->cmd_lock);
+}
+
+/* Those of passed-through devices that stall. */
+static void smmu_expire(struct nst_viommu *viommu)
+{
+	struct smmu_unit *u = to_smmu_unit(viommu);
+
+	mutex_lock(&u->cmd_lock);
+	page_requests_expire(&u->page);
 	mutex_unlock(&u->cmd_lock);
 }
 
@@ -462,6 +478,10 @@ static void smmu_get_stats(struct nst_viommu *viommu, struct nst_viommu_stats *s
 		.lost_host_faults = u->lost_events,
 		.queue_errors = u->command_errors,
 		.walks = atomic_load(&u->xlate.walks),
+		.page_requests = u->page.requests,
+		.page_responses = u->page.responses,
+		.unknown_page_responses = u->page.unknown_responses,
+		.expired_page_requests = u->page.expired,
 		.stalls = u->stalled,
 		.stall_answers = u->stall_answers,
 	};
@@ -483,6 +503,7 @@ static const struct viommu_ops smmu_ops = {
 	.reset = smmu_reset,
 	.fd = smmu_fd,
 	.process = smmu_process,
+	.expire_page_requests = smmu_expire,
 	.save = smmu_save,
 	.restore = smmu_restore,
 	.get_stats = smmu_get_stats,

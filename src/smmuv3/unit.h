@@ -9,7 +9,7 @@
  *	event.c		event records, global errors and interrupts
  *	translate.c	translation for emulated devices, and its caches
  *	notify.c	who is told of invalidations
- *	stall.c		transactions of emulated devices that wait for the guest
+ *	stall.c		transactions that wait for the guest
  *	caps.c		what the unit offers
  *	state.c		save and restore
  *	regs.c, command.c, tables.c	registers, commands, structures in memory
@@ -22,6 +22,7 @@
 #include "smmuv3/translate.h"
 #include "viommu/attach.h"
 #include "viommu/notify.h"
+#include "viommu/page_requests.h"
 #include "viommu/told.h"
 #include "viommu/veventq.h"
 #include "viommu/viommu.h"
@@ -65,6 +66,7 @@ struct smmu_device {
 	struct attach_point at;
 	enum smmu_event_type reported; /* what the guest was last told about its entry */
 	bool attach_failed;	       /* ... and that the host refused it */
+	bool no_stalls;		       /* the host does not hand out what of it stalls */
 };
 
 /* Of SMMU_STALL_MAX. */
@@ -76,9 +78,11 @@ struct smmu_stall {
 		SMMU_STALL_FREE,
 		SMMU_STALL_NOTIFIER, /* waited for by notifier */
 		SMMU_STALL_RESTORED, /* by a device whose notifier may come */
+		SMMU_STALL_HOST,     /* by a passed-through device: dev_id */
 		SMMU_STALL_NOBODY,
 	} owner;
 	struct notifier *notifier;
+	uint32_t dev_id;
 	nst_rid sid;
 	uint32_t ssid;
 	bool recorded;	/* in the guest's queue */
@@ -110,6 +114,8 @@ struct smmu_unit {
 	uint32_t failed; /* the first position a host has refused, or SMMU_NO_POSITION */
 	struct smmu_stall stalls[SMMU_STALL_MAX];
 	unsigned int unrecorded_stalls;
+	struct page_requests
+		page; /* what stalls on the host; its queue is made when it is needed */
 	uint64_t stall_order;
 	bool atc_failed;       /* a host has refused an ATC_INV since the last CMD_SYNC */
 	struct told_list told; /* restored, of devices that are not here yet */
@@ -178,7 +184,7 @@ struct smmu_fault {
 	uint32_t sid, ssid;	/* NST_NO_PASID: without */
 	uint64_t address;	/* as the device gave it */
 	uint64_t fetch_address; /* of F_*_FETCH and F_WALK_EABT */
-	bool write, privileged;
+	bool write, privileged, instruction;
 };
 void smmu_fault_report(struct smmu_unit *u, const struct smmu_fault *fault) REQUIRES(u->cmd_lock);
 struct smmu_event smmu_event_make(const struct smmu_fault *fault);
@@ -198,6 +204,8 @@ void smmu_sync_raise(struct smmu_unit *u, const struct smmu_command *c) REQUIRES
 NST_MUST_CHECK bool smmu_stall_begin(struct smmu_unit *u, struct notifier *n,
 				     const struct smmu_fault *fault, unsigned int *tag)
 	REQUIRES(u->cmd_lock);
+/* What stalls on a host, to the guest. */
+extern const struct page_requests_ops smmu_page_requests_ops;
 /* There may be room in the queue for records that wait. */
 void smmu_stalls_record(struct smmu_unit *u) REQUIRES(u->cmd_lock);
 void smmu_stall_resume(struct smmu_unit *u, uint32_t sid, uint16_t stag, bool retry)

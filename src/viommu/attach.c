@@ -108,17 +108,18 @@ static void take_from_buckets(struct attach_domain *d)
 static int alloc_nested(struct attach_table *table, const struct nst_device *dev,
 			const struct attachment *key, uint32_t *hwpt_id)
 {
-	uint32_t flags = (dev->pasid_capable ? IOMMU_HWPT_ALLOC_PASID : 0) |
-			 (key->page_requests ? IOMMU_HWPT_FAULT_ID_VALID : 0);
+	uint32_t flags = key->page_requests ? IOMMU_HWPT_FAULT_ID_VALID : 0;
 	const struct iommufd *iommufd = &table->vm->iommufd;
 	int ret;
 
 	if (key->format == ATTACH_ARM_SMMUV3) /* takes PASIDs by itself */
-		ret = iommufd_hwpt_alloc_arm_smmuv3(iommufd, dev->dev_id, key->viommu_id, &key->ste,
-						    hwpt_id);
+		ret = iommufd_hwpt_alloc_arm_smmuv3(iommufd, dev->dev_id, key->viommu_id, flags,
+						    table->fault_id, &key->ste, hwpt_id);
 	else
-		ret = iommufd_hwpt_alloc_vtd_s1(iommufd, dev->dev_id, dev->parent->hwpt_id, flags,
-						table->fault_id, &key->s1, hwpt_id);
+		ret = iommufd_hwpt_alloc_vtd_s1(
+			iommufd, dev->dev_id, dev->parent->hwpt_id,
+			flags | (dev->pasid_capable ? IOMMU_HWPT_ALLOC_PASID : 0), table->fault_id,
+			&key->s1, hwpt_id);
 	if (!ret)
 		table->nested_hwpts++;
 	return ret;

@@ -77,8 +77,7 @@ void page_requests_fini(struct page_requests *pr)
 
 static bool is_alive(struct page_requests *pr, const struct page_group *group)
 {
-	const struct attach_point *point =
-		pr->ops->attachment(pr->unit, group->name.rid, group->name.pasid);
+	const struct attach_point *point = pr->ops->attachment(pr->unit, &group->name);
 
 	return point && point->change == group->change;
 }
@@ -178,7 +177,7 @@ static int take_group(struct page_requests *pr, const struct iommu_hwpt_pgfault 
 	}
 	group->next = pr->groups;
 	group->cookie = faults->cookie;
-	group->change = pr->ops->attachment(pr->unit, group->name.rid, group->name.pasid)->change;
+	group->change = pr->ops->attachment(pr->unit, &group->name)->change;
 	pr->groups = group;
 	return -1;
 }

@@ -32,8 +32,8 @@ struct page_group_name {
 };
 
 struct page_requests_ops {
-	/* The attachment that requests of @rid and @pasid come from now; NULL: nothing. */
-	const struct attach_point *(*attachment)(void *unit, nst_rid rid, uint32_t pasid);
+	/* The attachment that a group so called comes from now; NULL: nothing. */
+	const struct attach_point *(*attachment)(void *unit, const struct page_group_name *name);
 	/*
 	 * A group that has come, to the guest. Returns how it is answered at once, or -1 and in
 	 * *@name what the guest knows it by.

@@ -105,15 +105,15 @@ static struct vtd_device *device_of(struct vtd_unit *u, const struct iommu_hwpt_
 }
 
 /* page_requests_ops: called with cmd_lock held. */
-static const struct attach_point *attachment(void *unit, nst_rid rid, uint32_t pasid)
+static const struct attach_point *attachment(void *unit, const struct page_group_name *name)
 {
 	struct vtd_unit *u = unit;
 	struct vtd_device *d = u->devices;
 	const struct vtd_point *point;
 
-	while (d && d->rid != rid)
+	while (d && d->rid != name->rid)
 		d = d->next;
-	point = d ? vtd_point_find(d, pasid) : NULL;
+	point = d ? vtd_point_find(d, name->pasid) : NULL;
 	return point ? &point->at : NULL;
 }
 
@@ -132,7 +132,7 @@ static int give(void *unit, const struct iommu_hwpt_pgfault *faults, size_t coun
 		.pasid = has_pasid ? faults->pasid : NST_NO_PASID,
 		.index = (uint16_t)faults->grpid,
 	};
-	if (!attachment(u, name->rid, name->pasid))
+	if (!attachment(u, name))
 		return IOMMUFD_PAGE_RESP_INVALID;
 	code = vtd_page_group_write(u, faults, count, d->rid);
 	u->page.requests += code < 0;

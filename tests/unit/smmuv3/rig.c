@@ -5,6 +5,7 @@
 #include "host/soft/soft.h"
 
 #include <linux/pci_regs.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,21 @@ static void ats_invalidate(struct endpoint *ep, uint32_t pasid, nst_iova iova, n
 	e->flushed_last = last.v;
 }
 
+static void run(struct endpoint *ep)
+{
+	struct rig_endpoint *e = container_of(ep, struct rig_endpoint, ep);
+	struct endpoint_dma_request req = {
+		.iova = { e->iova },
+		.pasid = e->pasid,
+		.write = e->write,
+		.buf = &e->value,
+		.size = sizeof(e->value),
+	};
+
+	e->result = endpoint_dma(ep, &req);
+	atomic_fetch_add(&e->done, 1);
+}
+
 static const struct endpoint_ops endpoint_ops = {
 	.model = "rig",
 	.bar_read = bar_read,
@@ -49,6 +65,7 @@ static const struct endpoint_ops endpoint_ops = {
 	.reset = reset,
 	.destroy = destroy,
 	.ats_invalidate = ats_invalidate,
+	.run = run,
 };
 
 static struct endpoint *make_endpoint(bool pasid)
@@ -117,6 +134,32 @@ int dma_pasid(struct rig_device *d, uint32_t pasid, uint64_t iova, uint64_t *val
 	};
 
 	return endpoint_dma(d->ep, &req);
+}
+
+void rig_dma_begin(struct rig_device *d, uint32_t pasid, uint64_t iova, bool write)
+{
+	struct rig_endpoint *e = container_of(d->ep, struct rig_endpoint, ep);
+
+	e->iova = iova;
+	e->pasid = pasid;
+	e->write = write;
+	atomic_store(&e->done, 0);
+	endpoint_kick(d->ep);
+}
+
+bool rig_dma_is_over(struct rig_device *d)
+{
+	return atomic_load(&container_of(d->ep, struct rig_endpoint, ep)->done);
+}
+
+int rig_dma_end(struct rig_device *d, uint64_t *value)
+{
+	struct rig_endpoint *e = container_of(d->ep, struct rig_endpoint, ep);
+
+	while (!rig_dma_is_over(d))
+		sched_yield();
+	*value = e->value;
+	return e->result;
 }
 
 int dma_read(struct rig_device *d, uint64_t iova, uint64_t *value)
@@ -220,7 +263,7 @@ struct rig *rig_create(const struct rig_options *options)
 {
 	struct nst_soft_config soft = {
 		.iommu = NST_SOFT_SMMUV3,
-		.synchronous = true,
+		.synchronous = !options->threads,
 		.check = true,
 		.quirks = options->quirks,
 		.stalls = options->stalls,
@@ -306,7 +349,7 @@ struct nst_soft_stats rig_soft_stats(struct rig *rig)
 
 int nested_alive(struct rig *rig)
 {
-	int others = 1; /* the IOAS */
+	int others = 1 + (rig_unit(rig)->page.fd >= 0); /* the IOAS, the fault queue */
 
 	for (const struct vm_parent *p = rig->vm->parents; p; p = p->next)
 		others++;

@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 /* --- the guest's memory map ------------------------------------------------------------------ */
@@ -53,6 +54,12 @@ struct rig_endpoint {
 	unsigned int ats_flushes;
 	uint64_t flushed_first, flushed_last; /* by the last one */
 	uint32_t flushed_pasid;
+	/* an access on the device's own thread (options.threads) */
+	uint64_t iova, value;
+	uint32_t pasid;
+	bool write;
+	int result;
+	atomic_uint done;
 };
 
 struct rig_device {
@@ -65,7 +72,8 @@ struct rig_device {
 struct rig_options {
 	bool quirks; /* the host does as Linux does */
 	bool no_msi;
-	bool stalls; /* the host has them */
+	bool stalls;  /* the host has them */
+	bool threads; /* devices have threads of their own: rig_dma_begin() */
 	unsigned int features, ssid_bits, oas_bits;
 };
 
@@ -252,6 +260,10 @@ NST_MUST_CHECK int dma_pasid(struct rig_device *d, uint32_t pasid, uint64_t iova
 NST_MUST_CHECK int dma_read(struct rig_device *d, uint64_t iova, uint64_t *value);
 /* Where its read of PROBE_IOVA arrives. */
 enum place place_of(struct rig_device *d);
+/* On the device's thread; the end is awaited, and may not come before somebody answers. */
+void rig_dma_begin(struct rig_device *d, uint32_t pasid, uint64_t iova, bool write);
+NST_MUST_CHECK int rig_dma_end(struct rig_device *d, uint64_t *value);
+bool rig_dma_is_over(struct rig_device *d);
 enum place place_of_pasid(struct rig_device *d, uint32_t pasid);
 
 /* Write CD and entry of @d so that it leads to @place. */
