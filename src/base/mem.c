@@ -132,58 +132,63 @@ int nst_mem_remove(struct nst_mem *mem, nst_gpa gpa, uint64_t size)
 }
 
 /*
- * The next piece of a copy: an aligned word, in one access, because the guest may be using
- * it at this moment; what is left of a copy that is not aligned, as it comes.
+ * Aligned words are single accesses, because the guest may be using them at this moment; what is
+ * left of a copy that is not aligned comes as it does.
  */
-static size_t piece_at(const uint8_t *hva, size_t size)
-{
-	if (size >= 8 && IS_ALIGNED((uintptr_t)hva, 8))
-		return 8;
-	return size >= 4 && IS_ALIGNED((uintptr_t)hva, 4) ? 4 : size;
-}
-
 static void copy_in(uint8_t *buf, const uint8_t *hva, size_t size)
 {
-	while (size) {
-		size_t n = piece_at(hva, size);
-		uint64_t v64;
-		uint32_t v32;
+	uint64_t v64;
+	uint32_t v32;
 
-		if (n == 8 && IS_ALIGNED((uintptr_t)hva, 8)) {
+	if (size >= 4 && !IS_ALIGNED((uintptr_t)hva, 8) && IS_ALIGNED((uintptr_t)hva, 4)) {
+		v32 = __atomic_load_n((const uint32_t *)hva, __ATOMIC_ACQUIRE);
+		memcpy(buf, &v32, 4);
+		buf += 4;
+		hva += 4;
+		size -= 4;
+	}
+	if (IS_ALIGNED((uintptr_t)hva, 8))
+		for (; size >= 8; buf += 8, hva += 8, size -= 8) {
 			v64 = __atomic_load_n((const uint64_t *)hva, __ATOMIC_ACQUIRE);
 			memcpy(buf, &v64, 8);
-		} else if (n == 4 && IS_ALIGNED((uintptr_t)hva, 4)) {
-			v32 = __atomic_load_n((const uint32_t *)hva, __ATOMIC_ACQUIRE);
-			memcpy(buf, &v32, 4);
-		} else {
-			memcpy(buf, hva, n);
 		}
-		buf += n;
-		hva += n;
-		size -= n;
+	if (size >= 4 && IS_ALIGNED((uintptr_t)hva, 4)) {
+		v32 = __atomic_load_n((const uint32_t *)hva, __ATOMIC_ACQUIRE);
+		memcpy(buf, &v32, 4);
+		buf += 4;
+		hva += 4;
+		size -= 4;
 	}
+	if (size)
+		memcpy(buf, hva, size);
 }
 
 static void copy_out(uint8_t *hva, const uint8_t *buf, size_t size)
 {
-	while (size) {
-		size_t n = piece_at(hva, size);
-		uint64_t v64;
-		uint32_t v32;
+	uint64_t v64;
+	uint32_t v32;
 
-		if (n == 8 && IS_ALIGNED((uintptr_t)hva, 8)) {
+	if (size >= 4 && !IS_ALIGNED((uintptr_t)hva, 8) && IS_ALIGNED((uintptr_t)hva, 4)) {
+		memcpy(&v32, buf, 4);
+		__atomic_store_n((uint32_t *)hva, v32, __ATOMIC_RELEASE);
+		buf += 4;
+		hva += 4;
+		size -= 4;
+	}
+	if (IS_ALIGNED((uintptr_t)hva, 8))
+		for (; size >= 8; buf += 8, hva += 8, size -= 8) {
 			memcpy(&v64, buf, 8);
 			__atomic_store_n((uint64_t *)hva, v64, __ATOMIC_RELEASE);
-		} else if (n == 4 && IS_ALIGNED((uintptr_t)hva, 4)) {
-			memcpy(&v32, buf, 4);
-			__atomic_store_n((uint32_t *)hva, v32, __ATOMIC_RELEASE);
-		} else {
-			memcpy(hva, buf, n);
 		}
-		buf += n;
-		hva += n;
-		size -= n;
+	if (size >= 4 && IS_ALIGNED((uintptr_t)hva, 4)) {
+		memcpy(&v32, buf, 4);
+		__atomic_store_n((uint32_t *)hva, v32, __ATOMIC_RELEASE);
+		buf += 4;
+		hva += 4;
+		size -= 4;
 	}
+	if (size)
+		memcpy(hva, buf, size);
 }
 
 static int copy(struct nst_mem *mem, uint64_t gpa, uint8_t *buf, size_t size, bool write)

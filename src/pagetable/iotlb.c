@@ -277,6 +277,8 @@ static void flush_pages(struct iotlb *tlb, const struct iotlb_filter *f, unsigne
 
 void iotlb_flush(struct iotlb *tlb, const struct iotlb_filter *f)
 {
+	if (!tlb->count)
+		return;
 	if (f->tag_mask == IOTLB_GROUP_MASK) {
 		flush_list_of_group(tlb, f);
 		return;

@@ -20,10 +20,8 @@ void attach_table_init(struct attach_table *table, struct nst_vm *vm, const stru
 
 void attach_table_fini(struct attach_table *table)
 {
-	for (size_t i = 0; i < ATTACH_DOMAIN_BUCKETS; i++)
-		if (table->buckets[i])
-			log_error(table->log, "HWPT %u outlives its unit",
-				  table->buckets[i]->hwpt_id);
+	for (struct attach_domain *d = table->all; d; d = d->next_of_all)
+		log_error(table->log, "HWPT %u outlives its unit", d->hwpt_id);
 }
 
 void attach_point_init(struct attach_point *point, struct nst_device *dev, uint32_t pasid,
@@ -81,8 +79,13 @@ static struct attach_domain *find_domain(struct attach_table *table, struct vm_p
 	return d;
 }
 
-static void put_in_buckets(struct attach_table *table, struct attach_domain *d)
+static void put_on_lists(struct attach_table *table, struct attach_domain *d)
 {
+	d->link_of_all = &table->all;
+	d->next_of_all = table->all;
+	if (d->next_of_all)
+		d->next_of_all->link_of_all = &d->next_of_all;
+	table->all = d;
 	d->link = bucket_of(table, d->key.domain_id);
 	d->next = *d->link;
 	if (d->next)
@@ -95,8 +98,11 @@ static void put_in_buckets(struct attach_table *table, struct attach_domain *d)
 	*d->link_by_key = d;
 }
 
-static void take_from_buckets(struct attach_domain *d)
+static void take_from_lists(struct attach_domain *d)
 {
+	*d->link_of_all = d->next_of_all;
+	if (d->next_of_all)
+		d->next_of_all->link_of_all = d->link_of_all;
 	*d->link = d->next;
 	if (d->next)
 		d->next->link = d->link;
@@ -146,7 +152,7 @@ static int alloc_domain(struct attach_table *table, struct attach_point *point,
 	}
 	d->parent = dev->parent;
 	d->key = *key;
-	put_in_buckets(table, d);
+	put_on_lists(table, d);
 	*out = d;
 	return 0;
 }
@@ -161,7 +167,7 @@ static void free_domain(struct attach_table *table, struct attach_domain *domain
 	}
 	if (domain->batch)
 		domain->batch->taken = false;
-	take_from_buckets(domain);
+	take_from_lists(domain);
 	if (domain->shadow)
 		attach_shadow_destroy(domain->shadow);
 	else if (iommufd_destroy(&table->vm->iommufd, domain->hwpt_id))

@@ -87,6 +87,7 @@ struct shadow_block;
 struct attach_domain {
 	struct attach_domain *next, **link; /* of its domain id's bucket */
 	struct attach_domain *next_by_key, **link_by_key;
+	struct attach_domain *next_of_all, **link_of_all;
 	struct attach_domain *next_pending, **link_pending; /* if pending */
 	struct vm_parent *parent;
 	struct attachment key;
@@ -131,6 +132,7 @@ struct attach_table {
 	const struct nst_log *log;
 	struct attach_domain *buckets[ATTACH_DOMAIN_BUCKETS]; /* by domain_id */
 	struct attach_domain *by_key[ATTACH_DOMAIN_BUCKETS];
+	struct attach_domain *all;
 	uint64_t key_secret; /* no guest can have all its tables in one bucket of by_key */
 	struct attach_domain *pending;
 	struct attach_batch batches[ATTACH_BATCHES];
@@ -185,6 +187,13 @@ void attach_invalidate_all(struct attach_table *table);
  * work_end was reached before. See attach_table.lost for who could only be blocked.
  */
 NST_MUST_CHECK bool attach_flush(struct attach_table *table);
+
+/* Would attach_flush() find nothing to do? */
+static inline bool attach_is_flushed(const struct attach_table *table)
+{
+	return !table->pending &&
+	       !atomic_load_explicit(&table->memory_changed, memory_order_acquire);
+}
 
 /* shadow.c: a SHADOW domain's, in place of a domain that may be NULL. Errors: as above. */
 NST_MUST_CHECK int attach_shadow_create(struct attach_table *table, struct nst_device *dev,

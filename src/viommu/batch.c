@@ -148,15 +148,15 @@ static void collect(struct attach_table *table, struct attach_domain *domain, ui
 /* Other memory, or less, beneath the guest's tables. */
 static void look_at_all_shadows(struct attach_table *table)
 {
-	for (size_t i = 0; i < ATTACH_DOMAIN_BUCKETS; i++)
-		for (struct attach_domain *d = table->buckets[i]; d; d = d->next)
-			if (d->shadow)
-				collect(table, d, 0, UINT64_MAX, false);
+	for (struct attach_domain *d = table->all; d; d = d->next_of_all)
+		if (d->shadow)
+			collect(table, d, 0, UINT64_MAX, false);
 }
 
 bool attach_flush(struct attach_table *table)
 {
-	if (atomic_exchange(&table->memory_changed, false))
+	/* every completion asks; looking first leaves its cache line shared */
+	if (atomic_load(&table->memory_changed) && atomic_exchange(&table->memory_changed, false))
 		look_at_all_shadows(table);
 	while (table->pending && !attach_work_is_spent(table)) {
 		struct attach_domain *domain = table->pending;
@@ -201,7 +201,6 @@ void attach_invalidate_shadow(struct attach_table *table, uint32_t domain_id, ui
 
 void attach_invalidate_all(struct attach_table *table)
 {
-	for (size_t i = 0; i < ATTACH_DOMAIN_BUCKETS; i++)
-		for (struct attach_domain *d = table->buckets[i]; d; d = d->next)
-			collect(table, d, 0, UINT64_MAX, false);
+	for (struct attach_domain *d = table->all; d; d = d->next_of_all)
+		collect(table, d, 0, UINT64_MAX, false);
 }

@@ -2,8 +2,6 @@
 /* See regfile.h. Any access software makes is one dword, or two. */
 #include "viommu/regfile.h"
 
-#include <string.h>
-
 void regfile_init(struct regfile *file, const struct regfile_layout *layout, uint32_t *dwords)
 {
 	file->layout = layout;
@@ -16,28 +14,38 @@ void regfile_fini(struct regfile *file)
 	mutex_fini(&file->lock);
 }
 
+static uint32_t load(const struct regfile *file, size_t dword)
+{
+	return __atomic_load_n(&file->dwords[dword], __ATOMIC_ACQUIRE);
+}
+
+static void store(struct regfile *file, size_t dword, uint32_t value)
+{
+	__atomic_store_n(&file->dwords[dword], value, __ATOMIC_RELEASE);
+}
+
 uint64_t regfile_peek(const struct regfile *file, unsigned int reg)
 {
 	const struct regfile_reg *r = &file->layout->regs[reg];
-	const uint32_t *dw = &file->dwords[r->dword];
+	uint64_t low = load(file, r->dword);
 
-	return r->size == 8 ? dw[0] | (uint64_t)dw[1] << 32 : dw[0];
+	return r->size == 8 ? low | (uint64_t)load(file, r->dword + 1u) << 32 : low;
 }
 
 static void set_locked(struct regfile *file, unsigned int reg, uint64_t value) REQUIRES(file->lock)
 {
 	const struct regfile_reg *r = &file->layout->regs[reg];
-	uint32_t *dw = &file->dwords[r->dword];
 
-	dw[0] = (uint32_t)value;
+	store(file, r->dword, (uint32_t)value);
 	if (r->size == 8)
-		dw[1] = (uint32_t)(value >> 32);
+		store(file, r->dword + 1u, (uint32_t)(value >> 32));
 }
 
 void regfile_reset(struct regfile *file, const struct regfile_value *own, size_t count)
 {
 	mutex_lock(&file->lock);
-	memset(file->dwords, 0, file->layout->num_dwords * sizeof(*file->dwords));
+	for (size_t i = 0; i < file->layout->num_dwords; i++)
+		store(file, i, 0);
 	for (unsigned int i = 0; i < file->layout->num_regs; i++)
 		set_locked(file, i, file->layout->regs[i].reset);
 	for (size_t i = 0; i < count; i++)
@@ -70,6 +78,11 @@ void regfile_set(struct regfile *file, unsigned int reg, uint64_t value)
 	mutex_unlock(&file->lock);
 }
 
+void regfile_publish(struct regfile *file, unsigned int reg, uint32_t low)
+{
+	store(file, file->layout->regs[reg].dword, low);
+}
+
 uint64_t regfile_update(struct regfile *file, unsigned int reg, uint64_t clear, uint64_t set)
 {
 	uint64_t old;
@@ -93,7 +106,7 @@ uint64_t regfile_read(struct regfile *file, uint64_t offset, unsigned int size)
 		unsigned int dword = layout->dword_at(at);
 
 		if (dword < layout->num_dwords)
-			value |= (uint64_t)(file->dwords[dword] >> 8 * (at % 4) & 0xff) << 8 * i;
+			value |= (uint64_t)(load(file, dword) >> 8 * (at % 4) & 0xff) << 8 * i;
 	}
 	mutex_unlock(&file->lock);
 	return value;
@@ -112,8 +125,11 @@ static unsigned int write_dword_locked(struct regfile *file, uint64_t offset, ui
 	writable = rule->writable;
 	if (layout->locked_bits)
 		writable &= ~layout->locked_bits(file, dword, value);
-	now = (file->dwords[dword] & ~writable) | (value & writable);
-	file->dwords[dword] = now & ~(value & rule->write_1_clear);
+	if (writable |
+	    rule->write_1_clear) { /* else the unit may be writing it: regfile_publish() */
+		now = (load(file, dword) & ~writable) | (value & writable);
+		store(file, dword, now & ~(value & rule->write_1_clear));
+	}
 	return rule->hook;
 }
 

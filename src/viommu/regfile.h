@@ -5,7 +5,7 @@
  * the rows of regs and rules below.
  *
  * The lock is held for a few instructions only, and nothing is called with it held, so a
- * read never waits for a command.
+ * read never waits for a command. A queue moves its head without it: regfile_publish().
  */
 #ifndef VIOMMU_REGFILE_H
 #define VIOMMU_REGFILE_H
@@ -44,7 +44,7 @@ struct regfile_layout {
 
 struct regfile {
 	const struct regfile_layout *layout;
-	struct mutex lock; /* protects dwords; inside the unit's cmd_lock */
+	struct mutex lock; /* protects dwords, which are atomic; inside the unit's cmd_lock */
 	uint32_t *dwords;
 };
 
@@ -70,6 +70,11 @@ unsigned int regfile_write(struct regfile *file, uint64_t offset, unsigned int s
 /* The unit's side: no rules. */
 uint64_t regfile_get(struct regfile *file, unsigned int reg);
 void regfile_set(struct regfile *file, unsigned int reg, uint64_t value);
+/*
+ * A register of which software may write nothing, and the unit only this dword: no lock. All
+ * that was written to memory before is there for who reads it.
+ */
+void regfile_publish(struct regfile *file, unsigned int reg, uint32_t low);
 /* Clears, then sets bits; returns what was there before. */
 uint64_t regfile_update(struct regfile *file, unsigned int reg, uint64_t clear, uint64_t set);
 

@@ -226,13 +226,16 @@ static const struct {
 	[VTD_DESC_PAGE_RESPONSE] = { decode_page_response, true },
 };
 
-unsigned int vtd_desc_decode(const struct vtd_raw_desc *raw, bool wide, struct vtd_desc *out)
+unsigned int vtd_desc_decode(const le64 *words, bool wide, struct vtd_desc *out)
 {
-	uint64_t qw[4];
+	const uint64_t qw[4] = {
+		le64_get(words[0]),
+		le64_get(words[1]),
+		wide ? le64_get(words[2]) : 0,
+		wide ? le64_get(words[3]) : 0,
+	};
 	unsigned int type;
 
-	for (unsigned int i = 0; i < 4; i++)
-		qw[i] = le64_get(raw->qw[i]);
 	type = FIELD_GET(DESC_TYPE_LOW, qw[0]) | FIELD_GET(DESC_TYPE_HIGH, qw[0]) << 4;
 	if (type >= ARRAY_SIZE(types) || !types[type].decode)
 		return VTD_IQEI_TYPE;

@@ -11,12 +11,6 @@
 
 #include <nestor/types.h>
 
-/* 256 bits; a 128-bit queue fills the first two words and leaves the rest 0. */
-struct vtd_raw_desc {
-	le64 qw[4];
-};
-_Static_assert(sizeof(struct vtd_raw_desc) == 32, "256-bit descriptor");
-
 enum vtd_desc_type {
 	VTD_DESC_CONTEXT = 1,
 	VTD_DESC_IOTLB = 2,
@@ -60,7 +54,10 @@ struct vtd_desc {
 	} response;
 };
 
-/* @wide: the queue has 256-bit descriptors. Returns 0 or a VTD_IQEI_* code. */
-unsigned int vtd_desc_decode(const struct vtd_raw_desc *raw, bool wide, struct vtd_desc *out);
+/*
+ * @words: four of a @wide queue, which has 256-bit descriptors, else two. Returns 0 or a VTD_IQEI_*
+ * code.
+ */
+unsigned int vtd_desc_decode(const le64 *words, bool wide, struct vtd_desc *out);
 
 #endif

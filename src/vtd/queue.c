@@ -2,11 +2,17 @@
 /*
  * The invalidation queue: VT-d 4.1 s6.5.2.
  *
- * The head chases the tail that software wrote last. A descriptor is copied once,
- * decoded, carried out; the head moves past it. Invalidations of translations are
+ * The head chases the tail that software wrote last. Descriptors are copied some at a time and
+ * decoded, then carried out one by one. Invalidations of translations are
  * collected (viommu/batch.c) and reach the host before the next wait descriptor
  * completes, and at the end of the run at the latest. A descriptor that cannot be
  * carried out stops the queue with the head at it until software clears the error.
+ *
+ * What emulated devices have cached (translate.h) goes for all descriptors of a copy at once, so
+ * that the caches are locked once: software has changed its tables before it moved the tail past
+ * a descriptor, so too early does no harm.
+ *
+ * The head that software sees moves when a wait completes, and with each copy.
  *
  * Invalidations of the context and PASID caches are scans (pasids.c), which one may cause
  * and the next one cause anew; whatever else comes next waits until they are done. When
@@ -119,9 +125,17 @@ static void complete(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->c
 		vtd_completion_raise(u);
 }
 
+/* Does anything wait to be done? With this most descriptors need no more than a look. */
+static bool is_settled(const struct vtd_unit *u) REQUIRES(u->cmd_lock)
+{
+	return !u->busy && !u->xlate.notifiers && attach_is_flushed(&u->attach);
+}
+
 /* What must be done before @d can be carried out? False if it is not done yet. */
 static bool make_way(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cmd_lock)
 {
+	if (is_settled(u))
+		return !attach_work_is_spent(&u->attach);
 	switch (d->type) {
 	case VTD_DESC_CONTEXT:
 	case VTD_DESC_PASID_CACHE:
@@ -138,7 +152,6 @@ static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cm
 {
 	u->descriptors++;
 	u->attach.work++;
-	vtd_xlate_invalidate(u, d);
 	switch (d->type) {
 	case VTD_DESC_CONTEXT:
 		if (d->scope == VTD_SCOPE_DEVICE)
@@ -154,10 +167,12 @@ static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cm
 			vtd_reconcile_all(u);
 		break;
 	case VTD_DESC_IOTLB:
-		invalidate_second_stage(u, d);
+		if (u->attach.all)
+			invalidate_second_stage(u, d);
 		break;
 	case VTD_DESC_PASID_IOTLB:
-		invalidate_translations(u, d, d->pasid);
+		if (u->attach.all)
+			invalidate_translations(u, d, d->pasid);
 		break;
 	case VTD_DESC_WAIT:
 		if (d->wait.drain)
@@ -182,27 +197,89 @@ static void execute(struct vtd_unit *u, const struct vtd_desc *d) REQUIRES(u->cm
 	}
 }
 
-enum outcome { DONE, ERROR, SPENT, TIMEOUT };
+/* --- copies ------------------------------------------------------------------------------- */
 
-static enum outcome run_one(struct vtd_unit *u, const struct queue *q, uint64_t index,
-			    unsigned int *iqei) REQUIRES(u->cmd_lock)
+enum { COPY_DESCS = 32 };
+
+struct copy {
+	struct vtd_desc descs[COPY_DESCS];
+	unsigned int count;
+	unsigned int iqei; /* what is wrong with the one behind these, or 0 */
+};
+
+static bool read_some(struct vtd_unit *u, const struct queue *q, uint64_t index, void *raw,
+		      unsigned int count)
 {
 	nst_gpa at = { q->base + (index << q->desc_lg2) };
-	struct vtd_raw_desc raw = { 0 };
-	struct vtd_desc desc;
 
-	if (nst_mem_read(nst_vm_mem(u->vm), at, &raw, 1u << q->desc_lg2))
-		*iqei = VTD_IQEI_FETCH;
-	else
-		*iqei = vtd_desc_decode(&raw, q->wide, &desc);
-	if (*iqei)
-		return ERROR;
-	if (!make_way(u, &desc))
+	return !nst_mem_read(nst_vm_mem(u->vm), at, raw, (size_t)count << q->desc_lg2);
+}
+
+/* From @head on: not past @tail, nor the end of the queue. At least one, or what is wrong. */
+static void copy_descs(struct vtd_unit *u, const struct queue *q, uint64_t head, uint64_t tail,
+		       struct copy *copy)
+{
+	uint64_t end = tail > head ? tail : q->entries;
+	unsigned int count = (unsigned int)MIN(end - head, (uint64_t)COPY_DESCS);
+	le64 raw[COPY_DESCS * 4];
+
+	copy->count = 0;
+	copy->iqei = 0;
+	if (!read_some(u, q, head, raw, count)) { /* not all of it is memory: is the first? */
+		count = 1;
+		if (!read_some(u, q, head, raw, count)) {
+			copy->iqei = VTD_IQEI_FETCH;
+			return;
+		}
+	}
+	while (copy->count < count) {
+		const le64 *words = &raw[copy->count << (q->desc_lg2 - 3)];
+
+		copy->iqei = vtd_desc_decode(words, q->wide, &copy->descs[copy->count]);
+		if (copy->iqei)
+			return;
+		copy->count++;
+	}
+}
+
+enum outcome { DONE, SPENT, TIMEOUT };
+
+/* @flushed: what emulated devices have cached of it is gone. */
+static enum outcome run_one(struct vtd_unit *u, const struct vtd_desc *desc, bool flushed)
+	REQUIRES(u->cmd_lock)
+{
+	if (!make_way(u, desc))
 		return SPENT;
-	if (desc.type == VTD_DESC_WAIT && u->device_tlb_timeout)
+	if (desc->type == VTD_DESC_WAIT && u->device_tlb_timeout)
 		return TIMEOUT;
-	execute(u, &desc);
+	if (!flushed)
+		vtd_xlate_invalidate(u, desc, 1);
+	execute(u, desc);
 	return DONE;
+}
+
+/*
+ * What was copied, with the head behind it as far as it is done. A notifier has to hear of each
+ * descriptor in its turn.
+ */
+static enum outcome run_copy(struct vtd_unit *u, const struct queue *q, uint64_t *head,
+			     const struct copy *copy) REQUIRES(u->cmd_lock)
+{
+	bool together = !u->xlate.notifiers;
+	enum outcome outcome = DONE;
+
+	if (together)
+		vtd_xlate_invalidate(u, copy->descs, copy->count);
+	for (unsigned int i = 0; i < copy->count && outcome == DONE; i++) {
+		const struct vtd_desc *d = &copy->descs[i];
+
+		outcome = run_one(u, d, together);
+		if (outcome != SPENT)
+			*head = (*head + 1) & (q->entries - 1);
+		if (d->type == VTD_DESC_WAIT || i + 1 == copy->count || outcome != DONE)
+			vtd_reg_publish(&u->regs, VTD_IQH, (uint32_t)(*head << q->desc_lg2));
+	}
+	return outcome;
 }
 
 static unsigned int tail_error(const struct queue *q, uint64_t tail)
@@ -218,6 +295,7 @@ bool vtd_queue_run(struct vtd_unit *u)
 	uint64_t tail = vtd_reg_get(&u->regs, VTD_IQT);
 	uint64_t head = vtd_reg_get(&u->regs, VTD_IQH) >> q.desc_lg2;
 	enum outcome outcome = DONE;
+	struct copy copy;
 	unsigned int iqei;
 
 	if (!(vtd_reg_get(&u->regs, VTD_GSTS) & VTD_GCMD_QIE) ||
@@ -226,14 +304,11 @@ bool vtd_queue_run(struct vtd_unit *u)
 	iqei = tail_error(&q, tail);
 	tail >>= q.desc_lg2;
 	head &= q.entries - 1;
-	while (!iqei && head != tail) {
-		outcome = run_one(u, &q, head, &iqei);
-		if (outcome != DONE && outcome != TIMEOUT)
-			break;
-		head = (head + 1) & (q.entries - 1);
-		vtd_reg_set(&u->regs, VTD_IQH, head << q.desc_lg2);
-		if (outcome == TIMEOUT)
-			break;
+	while (!iqei && head != tail && outcome == DONE) {
+		copy_descs(u, &q, head, tail, &copy);
+		outcome = run_copy(u, &q, &head, &copy);
+		if (outcome == DONE)
+			iqei = copy.iqei;
 	}
 	/* an error too is seen only after all that came before it */
 	if (outcome == SPENT || !vtd_settle(u) || !vtd_mirror(u))

@@ -204,6 +204,12 @@ static inline void vtd_reg_set(struct vtd_regs *regs, enum vtd_reg reg, uint64_t
 	regfile_set(&regs->file, reg, value);
 }
 
+/* Without the lock: see regfile_publish(). */
+static inline void vtd_reg_publish(struct vtd_regs *regs, enum vtd_reg reg, uint32_t low)
+{
+	regfile_publish(&regs->file, reg, low);
+}
+
 /* Clears, then sets bits; returns what was there before. */
 static inline uint64_t vtd_reg_update(struct vtd_regs *regs, enum vtd_reg reg, uint64_t clear,
 				      uint64_t set)

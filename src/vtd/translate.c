@@ -118,7 +118,7 @@ static void flush_first_stage(struct vtd_xlate *tr, uint16_t did) REQUIRES(tr->l
 {
 	iotlb_flush(tr->iotlb, &(struct iotlb_filter){
 				       .tag = tag_of(did, 0),
-				       .tag_mask = 0xffff0000,
+				       .tag_mask = IOTLB_GROUP_MASK,
 				       .last = UINT64_MAX,
 				       .classes = FIRST_STAGE_CLASSES,
 			       });
@@ -151,15 +151,14 @@ static void flush_iotlb(struct vtd_xlate *tr, const struct vtd_desc *d) REQUIRES
 	flush_first_stage(tr, d->did);
 }
 
-void vtd_xlate_invalidate(struct vtd_unit *u, const struct vtd_desc *d)
+static bool empties_caches(const struct vtd_desc *d)
 {
-	struct vtd_xlate *tr = &u->xlate;
+	return d->type == VTD_DESC_CONTEXT || d->type == VTD_DESC_PASID_CACHE ||
+	       d->type == VTD_DESC_IOTLB || d->type == VTD_DESC_PASID_IOTLB;
+}
 
-	if (d->type != VTD_DESC_CONTEXT && d->type != VTD_DESC_PASID_CACHE &&
-	    d->type != VTD_DESC_IOTLB && d->type != VTD_DESC_PASID_IOTLB)
-		return;
-	rwlock_write(&tr->lock);
-	tr->generation++;
+static void invalidate(struct vtd_xlate *tr, const struct vtd_desc *d) REQUIRES(tr->lock)
+{
 	if (d->type == VTD_DESC_IOTLB)
 		flush_iotlb(tr, d);
 	else if (d->type == VTD_DESC_PASID_IOTLB)
@@ -167,6 +166,22 @@ void vtd_xlate_invalidate(struct vtd_unit *u, const struct vtd_desc *d)
 	else
 		flush_entries(tr, d);
 	vtd_notify_mark(tr, d);
+}
+
+void vtd_xlate_invalidate(struct vtd_unit *u, const struct vtd_desc *descs, size_t count)
+{
+	struct vtd_xlate *tr = &u->xlate;
+	size_t first = 0;
+
+	while (first < count && !empties_caches(&descs[first]))
+		first++;
+	if (first == count)
+		return;
+	rwlock_write(&tr->lock);
+	tr->generation++;
+	for (size_t i = first; i < count; i++)
+		if (empties_caches(&descs[i]))
+			invalidate(tr, &descs[i]);
 	rwlock_write_end(&tr->lock);
 	notify_tell(tr->notifiers, &u->attach);
 }

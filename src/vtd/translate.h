@@ -78,9 +78,10 @@ struct vtd_xlate {
 NST_MUST_CHECK int vtd_xlate_init(struct vtd_xlate *tr, struct nst_mem *mem);
 void vtd_xlate_fini(struct vtd_xlate *tr);
 
-/* Both with the unit's cmd_lock held: its state has changed; a descriptor is carried out. */
+/* Both with the unit's cmd_lock held: its state has changed; descriptors are carried out, one if
+ * there are notifiers. */
 void vtd_xlate_configure(struct vtd_unit *u);
-void vtd_xlate_invalidate(struct vtd_unit *u, const struct vtd_desc *d);
+void vtd_xlate_invalidate(struct vtd_unit *u, const struct vtd_desc *descs, size_t count);
 
 /* @rid becomes that of a passed-through device, or is one no more; with cmd_lock held. */
 void vtd_xlate_claim(struct vtd_unit *u, nst_rid rid, bool passthrough);

@@ -57,7 +57,7 @@ static void do_step(struct nst_viommu *unit, const struct step *s)
 	struct endpoint_page_request ask = { { value & ~0xfffULL }, pasid, le16_get(s->offset) % 512, .read = true,
 					     .last = s->a & 1 };
 	struct endpoint_dma_request dma = { { value }, pasid, s->a & 1, .buf = &value, .size = 8 };
-	struct vtd_raw_desc raw = { { s->value, le64_make(le_load(s, 8)), { 0 }, { s->a >> 7 } } };
+	const le64 words[4] = { s->value, le64_make(le_load(s, 8)), { 0 }, { s->a >> 7 } };
 	struct vtd_desc d;
 
 	switch ((enum kind)(s->kind % KINDS)) {
@@ -70,7 +70,7 @@ static void do_step(struct nst_viommu *unit, const struct step *s)
 	case REMAP: nst_vm_unmap_all(vm); assert(!nst_vm_map(vm, (nst_gpa){ 0 }, MEMORY, memory, s->a % 8)); break;
 	case PROCESS: nst_viommu_process(unit); break;
 	case ASK: endpoint_page_request(&ep, &ask); break;
-	default: if (!vtd_desc_decode(&raw, s->a & 1, &d)) assert(d.addr % 4096 == 0 && d.npages <= 1 << 18);
+	default: if (!vtd_desc_decode(words, s->a & 1, &d)) assert(d.addr % 4096 == 0 && d.npages <= 1 << 18);
 	}
 }
 

@@ -62,13 +62,13 @@ static bool is_type_bit(unsigned int bit)
 
 static unsigned int decode(const uint64_t qw[4], bool wide, struct vtd_desc *d)
 {
-	struct vtd_raw_desc raw;
+	le64 words[4];
 
 	for (int i = 0; i < 4; i++)
-		raw.qw[i] = le64_make(qw[i]);
+		words[i] = le64_make(qw[i]);
 	/* padding too, so that results can be compared as bytes */
 	memset(d, 0, sizeof(*d));
-	return vtd_desc_decode(&raw, wide, d);
+	return vtd_desc_decode(words, wide, d);
 }
 
 static bool same(const struct vtd_desc *a, const struct vtd_desc *b)

@@ -95,6 +95,26 @@ static void first_stage_invalidations(void **state)
 	destroy(w);
 }
 
+/* Descriptors that come together are heard of one by one. */
+static void each_of_many(void **state)
+{
+	struct world *w = create(ALL);
+	struct listener l;
+
+	first_stage(w);
+	enable(w, 1);
+	listen_at(w, &l, NO, 0, UINT64_MAX);
+	goes_to(w, NO, IOVA, true);
+	post(w, PIOTLB_PAGES(1, 0), IOVA);
+	post(w, PIOTLB_PAGES(1, 0), IOVA + 0x1000);
+	invalidate(w, PIOTLB_PAGES(2, 0), IOVA + 0x2000); /* another's */
+	assert_int_equal(l.calls, 2);
+	l.calls = 1;
+	expect(&l, NST_CHANGE_PAGES, IOVA + 0x1000, IOVA + 0x1fff);
+	nst_notifier_remove(l.notifier);
+	destroy(w);
+}
+
 static void second_stage_invalidations(void **state)
 {
 	struct world *w = create(ALL);
@@ -343,6 +363,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(first_stage_invalidations),
+		cmocka_unit_test(each_of_many),
 		cmocka_unit_test(second_stage_invalidations),
 		cmocka_unit_test(an_entry_that_changed_its_domain),
 		cmocka_unit_test(commands),

@@ -193,6 +193,65 @@ static void a_bad_descriptor_stops_the_queue_until_the_error_is_cleared(void **s
 	assert_int_equal(rig_stats(rig).queue_errors, ARRAY_SIZE(bad));
 }
 
+/*
+ * Descriptors are copied some at a time, but carried out, and refused, one by one: from @start of the queue on
+ * @before waits with a status of their own each, then a wrong one, then @behind more.
+ */
+static void stops_exactly(struct rig *rig, unsigned int start, unsigned int before, unsigned int behind)
+{
+	gcmd(rig, 0, GCMD_QIE);
+	iq_enable(rig);
+	for (unsigned int i = 0; i < start; i++)
+		iq_put(rig, DESC_WAIT(0), GPA_STATUS);
+	iq_kick(rig);
+	memset(&rig->memory[GPA_DATA], 0, 4096);
+	for (unsigned int i = 0; i < before; i++)
+		iq_put(rig, DESC_WAIT(i + 1), GPA_DATA + 4 * i);
+	iq_put(rig, 0xf, 0);
+	for (unsigned int i = 0; i < behind; i++)
+		iq_put(rig, DESC_WAIT(1), GPA_DATA + 2048 + 4 * i);
+	iq_kick(rig);
+	assert_stopped(rig, IQE_TYPE, (start + before) % 128 * 32);
+	for (unsigned int i = 0; i < before; i++)
+		assert_int_equal(mem32(rig, GPA_DATA + 4 * i), i + 1);
+	for (unsigned int i = 0; i < behind; i++)
+		assert_int_equal(mem32(rig, GPA_DATA + 2048 + 4 * i), 0);
+	reg32_set(rig, REG_IQT, reg32(rig, REG_IQH)); /* nothing more to do */
+	reg32_set(rig, REG_FSTS, FSTS_IQE);
+}
+
+static void one_that_is_wrong_stops_it_exactly_there(void **state)
+{
+	static const unsigned int starts[] = { 0, 1, 31, 32, 100, 127 }, lengths[] = { 0, 1, 30, 31, 32, 33, 64, 90 };
+	struct rig *rig = *state;
+
+	guest_enable(rig);
+	for (size_t s = 0; s < ARRAY_SIZE(starts); s++)
+		for (size_t n = 0; n < ARRAY_SIZE(lengths); n++)
+			stops_exactly(rig, starts[s], lengths[n], lengths[n] / 3);
+}
+
+/* The first half is memory, the second is not. */
+static void a_queue_that_leaves_memory(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t base = RIG_MEMORY - 4096;
+
+	reg32_set(rig, REG_IQT, 0);
+	reg64_set(rig, REG_IQA, base | 1 << 11 | 1);
+	gcmd(rig, GCMD_QIE, 0);
+	for (unsigned int i = 0; i < 128; i++) {
+		*mem64(rig, base + 32 * i) = DESC_WAIT(i + 1);
+		*mem64(rig, base + 32 * i + 8) = GPA_DATA + 4 * i;
+	}
+	reg32_set(rig, REG_IQT, 120 * 32);
+	assert_int_equal(mem32(rig, GPA_DATA + 4 * 119), 120);
+	reg32_set(rig, REG_IQT, 140 * 32);
+	assert_stopped(rig, IQE_FETCH, 128 * 32);
+	for (unsigned int i = 0; i < 128; i++)
+		assert_int_equal(mem32(rig, GPA_DATA + 4 * i), i + 1);
+}
+
 static void queue_in_no_memory(void **state)
 {
 	static const uint64_t bases[] = { GPA_NOTHING, 0xfffffffffffff000, RIG_MEMORY };
@@ -485,6 +544,8 @@ int main(void)
 		WITH_RIG(tail_beyond_the_queue_is_an_error_not_a_hang),
 		WITH_RIG(tail_between_wide_descriptors_is_an_error),
 		WITH_RIG(a_bad_descriptor_stops_the_queue_until_the_error_is_cleared),
+		WITH_RIG(one_that_is_wrong_stops_it_exactly_there),
+		WITH_RIG(a_queue_that_leaves_memory),
 		WITH_RIG(queue_in_no_memory),
 		WITH_RIG(queue_at_address_zero),
 		WITH_RIG(a_queue_that_is_off_waits),
