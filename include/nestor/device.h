@@ -91,6 +91,15 @@ NST_API struct nst_device_mapping nst_device_mapping(const struct nst_device *de
 NST_API uint32_t nst_device_irq_count(const struct nst_device *dev, unsigned int index);
 
 /**
+ * nst_device_reserved() - the guest-physical addresses that the host keeps for itself, in order: no
+ * memory of the guest can be there for devices of the VM. On Arm the doorbells of the device's real
+ * MSIs are in one, and the guest's stage 1 has to map it to itself (docs/msi.md).
+ * @ranges: gets the first @max; may be NULL with @max 0. Returns how many there are.
+ */
+NST_API unsigned int nst_device_reserved(const struct nst_device *dev, struct nst_gpa_range *ranges,
+					 unsigned int max);
+
+/**
  * nst_device_read(), nst_device_write() - access a region as the guest does. Reads of
  * configuration space see the capability lists as configured, and as the vIOMMU it is
  * behind can serve them: PASID and ATS are there only if the host and the vIOMMU have

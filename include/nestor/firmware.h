@@ -60,11 +60,6 @@ NST_MUST_CHECK NST_API int nst_dmar_build(const struct nst_dmar_params *params, 
 
 /* --- Arm: an SMMUv3, and the IORT ------------------------------------------------------------ */
 
-/** Memory that the guest is to map at the same address for the devices of a unit. */
-struct nst_identity_window {
-	uint64_t base, size; /* multiples of 64 KiB */
-};
-
 /** Which implementation's peculiarities a unit has. */
 enum nst_smmuv3_model {
 	NST_SMMUV3_MODEL_GENERIC,
@@ -82,7 +77,8 @@ enum nst_smmuv3_model {
  * @has_msis: it has interrupts of its own as messages, which the ITS sees come from device
  *	@msi_device_id.
  * @rids: the devices behind it.
- * @windows: MSIs of a real ITS go through a window that stage 1 must map to itself.
+ * @windows: multiples of 64 KiB that the guest is to map at the same address for these devices:
+ *	MSIs of a real ITS go through one; see nst_device_reserved().
  */
 struct nst_firmware_smmuv3 {
 	uint64_t base;
@@ -93,7 +89,7 @@ struct nst_firmware_smmuv3 {
 	uint32_t msi_device_id;
 	const struct nst_rid_range *rids;
 	size_t num_rids;
-	const struct nst_identity_window *windows;
+	const struct nst_gpa_range *windows;
 	size_t num_windows;
 };
 

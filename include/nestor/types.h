@@ -29,6 +29,11 @@ typedef struct { uint64_t v; } nst_hva;
 /** PCI requester id: bus in bits 15:8, devfn in bits 7:0. 0 is a valid id. */
 typedef uint16_t nst_rid;
 
+/** Guest-physical addresses. */
+struct nst_gpa_range {
+	uint64_t base, size;
+};
+
 /** "This request carries no PASID". A PASID is 20 bits, so it is never one. */
 #define NST_NO_PASID UINT32_MAX
 

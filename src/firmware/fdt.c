@@ -41,7 +41,7 @@ static int to_errno(int ret)
 
 /* ---- before anything is changed */
 
-static int check_window(const struct nst_identity_window *w)
+static int check_window(const struct nst_gpa_range *w)
 {
 	return w->size && IS_ALIGNED(w->base, PAGE_SIZE_64K) &&
 			       IS_ALIGNED(w->size, PAGE_SIZE_64K) &&
@@ -349,7 +349,7 @@ static int need_reserved_memory(void *fdt)
 }
 
 /* The region of @window, made if there is none: no memory, so not to be mapped as such. */
-static int need_region(void *fdt, const struct nst_identity_window *window)
+static int need_region(void *fdt, const struct nst_gpa_range *window)
 {
 	int parent = need_reserved_memory(fdt), node, ret, size;
 	char name[40];
@@ -380,7 +380,7 @@ static int need_region(void *fdt, const struct nst_identity_window *window)
 
 /* A PCI address has three cells, a size two. */
 static int put_addresses(void *fdt, int region, uint32_t device,
-			 const struct nst_identity_window *window)
+			 const struct nst_gpa_range *window)
 {
 	fdt32_t cells[6] = {
 		cpu_to_fdt32(device),
@@ -395,7 +395,7 @@ static int put_addresses(void *fdt, int region, uint32_t device,
 }
 
 static int put_window(void *fdt, const struct nst_fdt_place *place, nst_rid rid,
-		      const struct nst_identity_window *window)
+		      const struct nst_gpa_range *window)
 {
 	int bridge = find_bridge(fdt, place), device, region, ret;
 	uint32_t device_phandle, region_phandle;

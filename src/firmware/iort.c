@@ -183,7 +183,7 @@ static int put_smmu(struct builder *b, const struct nst_firmware_smmuv3 *unit)
 	return 0;
 }
 
-static int put_range(struct builder *b, const struct nst_identity_window *window)
+static int put_range(struct builder *b, const struct nst_gpa_range *window)
 {
 	struct rmr_range range = { 0 };
 

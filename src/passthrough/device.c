@@ -321,6 +321,23 @@ uint32_t nst_device_irq_count(const struct nst_device *dev, unsigned int index)
 	return index < VFIO_PCI_NUM_IRQS ? dev->irq_counts[index] : 0;
 }
 
+/* What is left out below the last range: what is above it the IOMMU cannot address. */
+unsigned int nst_device_reserved(const struct nst_device *dev, struct nst_gpa_range *ranges,
+				 unsigned int max)
+{
+	unsigned int count = 0;
+	uint64_t next = 0;
+
+	for (uint32_t i = 0; i < dev->num_iova_ranges; i++) {
+		uint64_t first = dev->iova_ranges[i].start;
+
+		if (first > next && count++ < max)
+			ranges[count - 1] = (struct nst_gpa_range){ next, first - next };
+		next = dev->iova_ranges[i].last + 1;
+	}
+	return count;
+}
+
 static bool inside_region(const struct nst_device *dev, unsigned int region, uint64_t offset,
 			  size_t size)
 {

@@ -492,6 +492,30 @@ static void two_devices_swap_numbers(void **state)
 	unit_fini(&u, __func__);
 }
 
+/* --- what the host keeps --------------------------------------------------------------------- */
+
+/* Linux's driver maps doorbells into it, so no memory can be there. */
+static void the_window_of_msis_is_reserved(void **state)
+{
+	int fd = memfd_create("there", MFD_CLOEXEC);
+	struct nst_gpa_range ranges[3] = { 0 };
+	struct unit u;
+
+	unit_init(&u, *state, 1); /* the device is on the parent */
+	assert_int_equal(nst_device_reserved(u.devices[0], NULL, 0), 1);
+	assert_int_equal(nst_device_reserved(u.devices[0], ranges, 3), 1);
+	assert_int_equal(ranges[0].base, 0x8000000);
+	assert_int_equal(ranges[0].size, 0x100000);
+	assert_int_equal(ranges[1].size, 0);
+	ok(ftruncate(fd, PAGE));
+	err(EINVAL,
+	    nst_vm_map_file(u.vm, (nst_gpa){ ranges[0].base + ranges[0].size - PAGE }, PAGE, fd, 0, true));
+	ok(nst_vm_map_file(u.vm, (nst_gpa){ ranges[0].base + ranges[0].size }, PAGE, fd, 0, true));
+	ok(nst_vm_unmap(u.vm, (nst_gpa){ ranges[0].base + ranges[0].size }, PAGE));
+	close(fd);
+	unit_fini(&u, __func__);
+}
+
 static const struct suite_case cases[] = {
 	TEST(both_stages_translate, ON_SMMU),
 	TEST(every_pair_of_entries, ON_SMMU),
@@ -512,6 +536,7 @@ static const struct suite_case cases[] = {
 	TEST(one_goes_and_the_other_stays, ON_SMMU | NEED_TWO_DEVICES),
 	TEST(a_device_gets_another_number, ON_SMMU),
 	TEST(two_devices_swap_numbers, ON_SMMU | NEED_TWO_DEVICES),
+	TEST(the_window_of_msis_is_reserved, ON_SMMU),
 };
 
 SUITE_GROUP(unit, cases)

@@ -18,7 +18,7 @@ static char from[ROOM], tree[ROOM];
 static int put(uint64_t base, uint64_t window_size, const struct nst_rid_range *rids,
 	       size_t num_rids)
 {
-	const struct nst_identity_window window = { 0x8000000, window_size };
+	const struct nst_gpa_range window = { 0x8000000, window_size };
 	const struct nst_firmware_smmuv3 unit = {
 		.base = base,
 		.coherent = true,

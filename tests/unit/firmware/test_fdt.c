@@ -202,7 +202,7 @@ static void dtc_reads_wired_interrupts(void **state)
 static void dtc_reads_windows(void **state)
 {
 	static const struct nst_rid_range device[] = { { 0x10, 0x10 }, { 0x1b, 0x1b } };
-	static const struct nst_identity_window windows[] = { { 0x8000000, 0x100000 },
+	static const struct nst_gpa_range windows[] = { { 0x8000000, 0x100000 },
 							      { 0x1200000000, 0x10000 } };
 	struct nst_firmware_smmuv3 unit = make_unit();
 	void *tree = new_tree();
@@ -310,11 +310,11 @@ static const struct nst_rid_range overlap_below[] = { { 0x20, 0x2f }, { 0x10, 0x
 static const struct nst_rid_range beside[] = { { 0x10, 0x1f }, { 0x20, 0x20 } };
 static const struct nst_rid_range backwards = { 2, 1 };
 static const struct nst_rid_range device = { 0x10, 0x10 }, far_device = { 0x110, 0x110 };
-static const struct nst_identity_window window = { 0x8000000, 0x100000 };
-static const struct nst_identity_window odd_base = { 0x8001000, 0x10000 };
-static const struct nst_identity_window odd_size = { 0x8000000, 0x1000 };
-static const struct nst_identity_window empty = { 0x8000000, 0 };
-static const struct nst_identity_window wraps = { -0x10000ULL, 0x20000 };
+static const struct nst_gpa_range window = { 0x8000000, 0x100000 };
+static const struct nst_gpa_range odd_base = { 0x8001000, 0x10000 };
+static const struct nst_gpa_range odd_size = { 0x8000000, 0x1000 };
+static const struct nst_gpa_range empty = { 0x8000000, 0 };
+static const struct nst_gpa_range wraps = { -0x10000ULL, 0x20000 };
 
 #define CHANGE(name, statement)                                                                    \
 	static void name(void *tree, struct nst_fdt_place *place,                                  \
@@ -331,7 +331,7 @@ static void set_wires(struct nst_firmware_smmuv3 *unit, uint32_t event, uint32_t
 	unit->sync_gsiv = sync;
 }
 
-static void set_window(struct nst_firmware_smmuv3 *unit, const struct nst_identity_window *w,
+static void set_window(struct nst_firmware_smmuv3 *unit, const struct nst_gpa_range *w,
 		       const struct nst_rid_range *d)
 {
 	unit->rids = d;
@@ -478,7 +478,7 @@ static void cells_of_controllers(void **state)
 static void windows_of_two_units(void **state)
 {
 	static const struct nst_rid_range two = { 0x18, 0x18 };
-	static const struct nst_identity_window larger = { 0x8000000, 0x200000 };
+	static const struct nst_gpa_range larger = { 0x8000000, 0x200000 };
 	struct nst_firmware_smmuv3 unit = make_unit();
 	void *tree = new_tree();
 	int size;

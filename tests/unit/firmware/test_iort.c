@@ -19,7 +19,7 @@
 
 static const uint32_t its[] = { 0 };
 static const struct nst_rid_range rids[] = { { 0x200, 0x2ff }, { 0x10, 0x1f } };
-static const struct nst_identity_window window = { 0x8000000, 0x100000 };
+static const struct nst_gpa_range window = { 0x8000000, 0x100000 };
 
 static struct nst_firmware_smmuv3 make_unit(void)
 {
@@ -221,7 +221,7 @@ struct random_root {
 	struct nst_iort_root root;
 	struct nst_firmware_smmuv3 units[MAX_UNITS];
 	struct nst_rid_range rids[MAX_UNITS][MAX_RIDS];
-	struct nst_identity_window windows[MAX_UNITS][2];
+	struct nst_gpa_range windows[MAX_UNITS][2];
 };
 
 /* Disjoint ranges, dealt out to units from a random start, so that they are in no order. */
@@ -247,7 +247,7 @@ static void make_random(struct random_root *t, uint64_t *seed)
 			.num_windows = test_random(seed) % 3,
 		};
 		for (size_t i = 0; i < unit->num_windows; i++)
-			t->windows[u][i] = (struct nst_identity_window){
+			t->windows[u][i] = (struct nst_gpa_range){
 				(test_random(seed) >> 1) & -0x10000ULL, 0x10000 << i };
 	}
 	while (t->root.num_units && at < 0x10000) {
@@ -335,10 +335,10 @@ static const struct nst_rid_range overlap[] = { { 0x10, 0x1f }, { 0x1f, 0x20 } }
 static const struct nst_rid_range twice[] = { { 0x10, 0x1f }, { 0x10, 0x1f } };
 static const struct nst_rid_range backwards = { 2, 1 };
 static const struct nst_rid_range inside[] = { { 0x100, 0x1ff }, { 0, 0xffff } };
-static const struct nst_identity_window odd_base = { 0x8001000, 0x10000 };
-static const struct nst_identity_window odd_size = { 0x8000000, 0x1000 };
-static const struct nst_identity_window empty = { 0x8000000, 0 };
-static const struct nst_identity_window wraps = { -0x10000ULL, 0x20000 };
+static const struct nst_gpa_range odd_base = { 0x8001000, 0x10000 };
+static const struct nst_gpa_range odd_size = { 0x8000000, 0x1000 };
+static const struct nst_gpa_range empty = { 0x8000000, 0 };
+static const struct nst_gpa_range wraps = { -0x10000ULL, 0x20000 };
 static uint32_t many_its[16384];
 static struct nst_rid_range many_rids[3275];
 
