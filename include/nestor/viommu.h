@@ -494,6 +494,20 @@ NST_MUST_CHECK NST_API int nst_viommu_remap_ioapic(struct nst_viommu *viommu, ns
 						   struct nst_interrupt *out);
 
 /**
+ * nst_viommu_msi_doorbell() - where the MSIs of @rid go that it sends to @address: *@doorbell is
+ * what the guest's tables make of a write there. For who routes interrupts by the guest-physical
+ * address of a doorbell, as KVM does for an ITS; see docs/msi.md. A device of either kind.
+ *
+ * It is only looked up: no event or fault is recorded, nothing cached. Ask when the guest has
+ * written the address into the device: it has mapped it before. On VT-d the interrupt range goes
+ * untranslated; what the message then means is nst_viommu_remap_msi()'s.
+ * Errors: -EFAULT (the tables let no such write through), -EINVAL (VT-d: @address is no interrupt
+ * address). *@doorbell is then unchanged. Threads: any; waits for no command.
+ */
+NST_MUST_CHECK NST_API int nst_viommu_msi_doorbell(struct nst_viommu *viommu, nst_rid rid,
+						   nst_iova address, nst_gpa *doorbell);
+
+/**
  * nst_viommu_fd() - a descriptor for poll(2): readable when nst_viommu_process() has
  * something to do. The unit's; do not read or close it.
  *

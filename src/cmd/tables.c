@@ -29,7 +29,7 @@ enum { FIRMWARE_BYTES = 128 << 20 };
  * MSI_IOVA_BASE and MSI_IOVA_LENGTH in Linux 7.2 drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c. The
  * group's reserved_regions in sysfs say the same.
  */
-static const struct nst_identity_window host_msis = { 0x8000000, 0x100000 };
+static const struct nst_gpa_range host_msis = { 0x8000000, 0x100000 };
 
 /* --- the DSDT ----------------------------------------------------------------------------- */
 

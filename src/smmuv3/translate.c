@@ -486,3 +486,25 @@ int smmu_xlate_or_stall(struct nst_notifier *notifier, const struct nst_translat
 {
 	return translate(to_smmu_unit(notifier->viommu), to_notifier(notifier), req, out, tag);
 }
+
+/* What an MSI would meet, and nobody is told: not the guest, and not the caches. */
+int smmu_msi_doorbell(struct nst_viommu *viommu, nst_rid rid, nst_iova address, nst_gpa *doorbell)
+{
+	const struct nst_translate_request req = {
+		.rid = rid,
+		.pasid = NST_NO_PASID,
+		.iova = address,
+		.write = true,
+	};
+	struct smmu_xlate *tr = &to_smmu_unit(viommu)->xlate;
+	struct attempt a = { 0 };
+	enum smmu_event_type type;
+
+	rwlock_read(&tr->lock);
+	type = translate_shared(tr, &req, &a);
+	rwlock_read_end(&tr->lock);
+	if (type)
+		return -EFAULT;
+	doorbell->v = a.page.address | (a.va & (BIT64(a.page.lg2) - 1));
+	return 0;
+}

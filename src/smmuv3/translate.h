@@ -75,5 +75,7 @@ int smmu_xlate(struct nst_viommu *viommu, const struct nst_translate_request *re
 	       struct nst_translation *out);
 int smmu_xlate_or_stall(struct nst_notifier *notifier, const struct nst_translate_request *req,
 			struct nst_translation *out, unsigned int *tag);
+/* viommu_ops.msi_doorbell */
+int smmu_msi_doorbell(struct nst_viommu *viommu, nst_rid rid, nst_iova address, nst_gpa *doorbell);
 
 #endif

@@ -504,6 +504,7 @@ static const struct viommu_ops smmu_ops = {
 	.fd = smmu_fd,
 	.process = smmu_process,
 	.expire_page_requests = smmu_expire,
+	.msi_doorbell = smmu_msi_doorbell,
 	.save = smmu_save,
 	.restore = smmu_restore,
 	.get_stats = smmu_get_stats,

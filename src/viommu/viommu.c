@@ -150,6 +150,12 @@ int nst_viommu_remap_ioapic(struct nst_viommu *viommu, nst_rid rid, uint64_t ent
 	return viommu->ops->remap_ioapic(viommu, rid, entry, flags, out);
 }
 
+int nst_viommu_msi_doorbell(struct nst_viommu *viommu, nst_rid rid, nst_iova address,
+			    nst_gpa *doorbell)
+{
+	return viommu->ops->msi_doorbell(viommu, rid, address, doorbell);
+}
+
 int nst_viommu_save(struct nst_viommu *viommu, void **data, size_t *size)
 {
 	return viommu->ops->save(viommu, data, size);

@@ -44,6 +44,8 @@ struct viommu_ops {
 			 unsigned int flags, struct nst_interrupt *out);
 	int (*remap_ioapic)(struct nst_viommu *viommu, nst_rid rid, uint64_t entry,
 			    unsigned int flags, struct nst_interrupt *out);
+	int (*msi_doorbell)(struct nst_viommu *viommu, nst_rid rid, nst_iova address,
+			    nst_gpa *doorbell);
 	int (*save)(struct nst_viommu *viommu, void **data, size_t *size);
 	int (*restore)(struct nst_viommu *viommu, const void *data, size_t size);
 	void (*get_stats)(struct nst_viommu *viommu, struct nst_viommu_stats *stats);

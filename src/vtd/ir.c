@@ -250,3 +250,12 @@ int vtd_remap_ioapic(struct nst_viommu *viommu, nst_rid rid, uint64_t entry, uns
 
 	return vtd_remap_msi(viommu, rid, address, data, flags, out);
 }
+
+/* VT-d 4.1 s3.15 Handling Requests to Interrupt Address Range: they are not translated. */
+int vtd_msi_doorbell(struct nst_viommu *viommu, nst_rid rid, nst_iova address, nst_gpa *doorbell)
+{
+	if ((address.v & VTD_MSI_RANGE) != VTD_MSI_BASE)
+		return -EINVAL;
+	doorbell->v = address.v;
+	return 0;
+}

@@ -301,6 +301,7 @@ static const struct viommu_ops vtd_ops = {
 	.fd = vtd_fd,
 	.process = vtd_process,
 	.expire_page_requests = vtd_expire_page_requests,
+	.msi_doorbell = vtd_msi_doorbell,
 	.remap_msi = vtd_remap_msi,
 	.remap_ioapic = vtd_remap_ioapic,
 	.save = vtd_save,

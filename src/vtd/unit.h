@@ -253,7 +253,9 @@ void vtd_ir_set_mode(struct vtd_unit *u, uint64_t mode) REQUIRES(u->cmd_lock);
 void vtd_ir_command(struct vtd_unit *u, uint32_t command) REQUIRES(u->cmd_lock);
 /* Tell the VMM. */
 void vtd_ir_changed(struct vtd_unit *u, uint32_t first, uint32_t count) REQUIRES(u->cmd_lock);
-/* nst_viommu_remap_msi() and _ioapic() */
+/* nst_viommu_msi_doorbell(), _remap_msi() and _remap_ioapic() */
+NST_MUST_CHECK int vtd_msi_doorbell(struct nst_viommu *viommu, nst_rid rid, nst_iova address,
+				    nst_gpa *doorbell);
 NST_MUST_CHECK int vtd_remap_msi(struct nst_viommu *viommu, nst_rid rid, uint64_t address,
 				 uint32_t data, unsigned int flags, struct nst_interrupt *out);
 NST_MUST_CHECK int vtd_remap_ioapic(struct nst_viommu *viommu, nst_rid rid, uint64_t entry,

@@ -181,6 +181,7 @@ static void without_it_messages_pass(void **state)
 	struct nst_vtd_config config = { .vm = rig->vm };
 	struct nst_viommu *unit = rig->viommu;
 	struct nst_interrupt out;
+	nst_gpa doorbell = { 77 };
 
 	ok(nst_vtd_create(&config, &rig->viommu));
 	set_table(rig, GPA_IRT | SIZE);
@@ -188,6 +189,13 @@ static void without_it_messages_pass(void **state)
 	assert_int_equal(reg32(rig, REG_GSTS), 0);
 	delivered(request(rig, RID, MSI(3), 77), MSI(3), 77);
 	/* what is no interrupt is not for us */
+	err(EINVAL, nst_viommu_msi_doorbell(rig->viommu, RID, (nst_iova){ 0xfedffffc }, &doorbell));
+	err(EINVAL, nst_viommu_msi_doorbell(rig->viommu, RID, (nst_iova){ 0xfef00000 }, &doorbell));
+	err(EINVAL, nst_viommu_msi_doorbell(rig->viommu, RID, (nst_iova){ 1ULL << 32 | 0xfee00000 },
+					    &doorbell));
+	assert_int_equal(doorbell.v, 77);
+	ok(nst_viommu_msi_doorbell(rig->viommu, RID, (nst_iova){ 0xfeeff00c }, &doorbell));
+	assert_int_equal(doorbell.v, 0xfeeff00c);
 	err(EINVAL, nst_viommu_remap_msi(rig->viommu, RID, 0xfed00000, 1, 0, &out));
 	err(EINVAL, nst_viommu_remap_msi(rig->viommu, RID, 0xfef00000, 1, 0, &out));
 	err(EINVAL, nst_viommu_remap_msi(rig->viommu, RID, 0x1fee00000, 1, 0, &out));
