@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Saving and restoring in the middle of a program: random programs (vtd_program.py) run once without, and once with the
+# Saving and restoring in the middle of a program: random programs (vtd_program.py, smmuv3_program.py) run once without, and once with the
 # machine saved at random places - between any two lines of the protocol, so also between a doorbell and what it starts,
 # or a change of tables and its invalidation - its process killed, and the rest run by a new one. What every operation
 # sees, and the machine at the end (registers, memory, devices: the file that nestor_save writes), are the same.
@@ -10,17 +10,18 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import smmuv3  # noqa: E402
 import target  # noqa: E402
 import vtd  # noqa: E402
-import vtd_program as program  # noqa: E402
+import vtd_program  # noqa: E402
 from tap import main, test  # noqa: E402
 
 NESTOR = sys.argv[1]
 STEPS, PROGRAMS, POINTS = 80, 5, 10     # for each kind: 50 places
 
 
-class Machine(vtd.Target):
-    """One that is saved and goes on elsewhere before each of the lines that @points counts."""
+class Machine:
+    """One that is saved and goes on elsewhere before each of the lines that @points counts; beside a Target of its unit."""
 
     def __init__(self, options, points, path):
         self.command = [NESTOR, "qtest", "--memory", f"{target.MEMORY >> 20}M", *options, "--save", str(path)]
@@ -45,11 +46,19 @@ class Machine(vtd.Target):
         self.moves += 1
 
 
-def run(options, steps, points, path):
+class Vtd(Machine, vtd.Target):
+    unit = vtd
+
+
+class Smmuv3(Machine, smmuv3.Target):
+    unit = smmuv3
+
+
+def run(kind, options, steps, points, path):
     """(what was seen, the machine at the end, lines, moves)"""
-    machine = Machine(options, points, path)
+    machine = kind(options, points, path)
     try:
-        seen = [machine.run(op) for step in program.place(steps) for op in step]
+        seen = [machine.run(op) for step in kind.unit.place(steps) for op in step]
         lines, moves = machine.lines, machine.moves
         machine.points = ()
         machine.send(["nestor_save"])
@@ -58,16 +67,16 @@ def run(options, steps, points, path):
         machine.end()
 
 
-def same_with_and_without(scratch, mode, *options):
+def same_with_and_without(kind, scratch, mode, *options):
     moves, done = 0, 0
     for seed in range(1, PROGRAMS + 1):
-        steps = program.generate(100 + seed, mode, STEPS)
-        seen, end, lines, _ = run(options, steps, (), scratch / "without")
+        steps = kind.unit.generate(100 + seed, mode, STEPS)
+        seen, end, lines, _ = run(kind, options, steps, (), scratch / "without")
         points = random.Random(f"{mode} {options} {seed}").sample(range(lines), POINTS)
-        seen2, end2, _, moved = run(options, steps, points, scratch / "with")
+        seen2, end2, _, moved = run(kind, options, steps, points, scratch / "with")
         where = f"seed {seed}, lines {sorted(points)}"
         assert len(seen) == len(seen2)
-        for op, one, other in zip([op for step in program.place(steps) for op in step], seen, seen2):
+        for op, one, other in zip([op for step in kind.unit.place(steps) for op in step], seen, seen2):
             assert one == other, f"{where}: {op}: {one}, {other}"
         assert end == end2, f"{where}: the machine differs at byte {next(i for i, (a, b) in enumerate(zip(end, end2)) if a != b)}"
         moves += moved
@@ -78,38 +87,57 @@ def same_with_and_without(scratch, mode, *options):
 
 @test
 def emulated_devices(scratch):
-    same_with_and_without(scratch, "first", "--device", "testdev", "--device", "testdev")
+    same_with_and_without(Vtd, scratch, "first", "--device", "testdev", "--device", "testdev")
 
 
 @test
 def emulated_devices_with_second_stages(scratch):
-    same_with_and_without(scratch, "second", "--device", "testdev", "--device", "testdev", "--offer", "second-stage")
+    same_with_and_without(Vtd, scratch, "second", "--device", "testdev", "--device", "testdev", "--offer", "second-stage")
 
 
 @test
 def passed_through_devices(scratch):
-    same_with_and_without(scratch, "first", "--passthrough", "--device", "testdev", "--device", "testdev")
+    same_with_and_without(Vtd, scratch, "first", "--passthrough", "--device", "testdev", "--device", "testdev")
 
 
 @test
 def one_of_each(scratch):
-    same_with_and_without(scratch, "first", "--device", "testdev,mode=passthrough", "--device", "testdev,mode=emulated")
+    same_with_and_without(Vtd, scratch, "first", "--device", "testdev,mode=passthrough", "--device", "testdev,mode=emulated")
+
+
+SMMUV3 = ("--viommu", "smmuv3")
+
+
+@test
+def emulated_devices_behind_an_smmuv3(scratch):
+    same_with_and_without(Smmuv3, scratch, "stage1", *SMMUV3, "--device", "testdev", "--device", "testdev")
+
+
+@test
+def passed_through_devices_behind_an_smmuv3(scratch):
+    same_with_and_without(Smmuv3, scratch, "stage1", *SMMUV3, "--passthrough", "--device", "testdev", "--device", "testdev")
+
+
+@test
+def one_of_each_behind_an_smmuv3(scratch):
+    same_with_and_without(Smmuv3, scratch, "stage1", *SMMUV3, "--device", "testdev,mode=passthrough",
+                          "--device", "testdev,mode=emulated")
 
 
 @test
 def a_forgotten_state_would_be_seen(scratch):
     """The test above can fail: a machine that goes on without its memory does."""
-    steps = program.generate(101, "first", STEPS)
+    steps = vtd.generate(101, "first", STEPS)
     options = ("--device", "testdev", "--device", "testdev")
-    seen, _, lines, _ = run(options, steps, (), scratch / "file")
+    seen, _, lines, _ = run(Vtd, options, steps, (), scratch / "file")
 
-    class Forgetful(Machine):
+    class Forgetful(Vtd):
         def move(self):
             super().move()
-            target.Target.send(self, [f"memset {program.TABLES} {program.TABLES_END - program.TABLES} 0"])
+            target.Target.send(self, [f"memset {vtd_program.TABLES} {vtd_program.TABLES_END - vtd_program.TABLES} 0"])
     machine = Forgetful(options, [lines // 2], scratch / "file")
     try:
-        assert [machine.run(op) for step in program.place(steps) for op in step] != seen
+        assert [machine.run(op) for step in vtd.place(steps) for op in step] != seen
     finally:
         machine.end()
 
