@@ -109,9 +109,9 @@ struct nst_smmuv3_config {
 /**
  * nst_smmuv3_create() - Source: Arm IHI 0070G.b. A device's StreamID is its requester id. Such a
  * unit has no notifiers, no ATS for emulated devices (NST_SMMUV3_ATS is
- * for passed-through ones), and remaps no interrupts. nst_viommu_attach_alias() is -EOPNOTSUPP,
- * and of two devices that the guest gives one number the second is blocked: a host gives a
- * StreamID to one only.
+ * for passed-through ones), and remaps no interrupts. A host gives a StreamID to one device only: a
+ * second one behind a bridge is -EOPNOTSUPP at nst_viommu_attach_alias(), and of two that the
+ * guest gives one number the second is blocked.
  * Errors: -ENOMEM, -EINVAL (@features, @ssid_bits or @oas_bits is not one of these).
  */
 NST_MUST_CHECK NST_API int nst_smmuv3_create(const struct nst_smmuv3_config *config,
@@ -128,7 +128,7 @@ NST_API void nst_viommu_destroy(struct nst_viommu *viommu);
  * that comes later must be able to do at least that.
  * Errors: -EOPNOTSUPP (its host IOMMU cannot do what the unit needs or has offered),
  * -EEXIST (@rid is taken, also by an emulated device's notifier, or @dev is behind the unit
- * already); the reason of both is logged. -ENOMEM, or the host's. Threads: any.
+ * already), -ENOMEM, or the host's. The reason is logged; nothing else is changed. Threads: any.
  */
 NST_MUST_CHECK NST_API int nst_viommu_attach(struct nst_viommu *viommu, nst_rid rid,
 					     struct nst_device *dev);

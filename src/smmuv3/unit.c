@@ -8,6 +8,7 @@
 #include "spec/smmu_caps.h"
 
 #include <errno.h>
+#include <string.h>
 
 static const struct viommu_ops smmu_ops;
 
@@ -122,11 +123,12 @@ void smmu_reconcile_all(struct smmu_unit *u)
 /* What the guest sees of a device is what the unit can serve. */
 static void offer_services(struct smmu_unit *u, struct smmu_device *d) REQUIRES(u->cmd_lock)
 {
-	struct device_services services = {
-		.pasid_bits = MIN(smmu_idr_ssid_bits(&u->idr), device_pasid_bits(d->dev)),
-		.ats = u->idr.idr[0] & SMMU_IDR0_ATS,
-	};
+	struct device_services services = { 0 };
 
+	if (!d->alias) { /* conventional PCI has no prefixes, and no ids to answer to */
+		services.pasid_bits = MIN(smmu_idr_ssid_bits(&u->idr), device_pasid_bits(d->dev));
+		services.ats = u->idr.idr[0] & SMMU_IDR0_ATS;
+	}
 	device_config_offer(d->dev, &services);
 }
 
@@ -161,11 +163,16 @@ static int place_device(struct smmu_unit *u, struct smmu_device *d) REQUIRES(u->
 {
 	int ret = smmu_vsmmu_get(u, d->dev, &d->vsmmu);
 
+	if (!ret) {
+		ret = smmu_name(u, d);
+		if (ret)
+			smmu_vsmmu_put(u, d->vsmmu);
+	}
 	if (ret)
-		return ret;
-	ret = smmu_name(u, d);
-	if (ret)
-		smmu_vsmmu_put(u, d->vsmmu);
+		log_error(u->log,
+			  "smmuv3: a device cannot be put behind this unit as stream 0x%x: its "
+			  "host gives it no place (%s)",
+			  d->rid, strerror(-ret));
 	return ret;
 }
 
@@ -194,17 +201,19 @@ static struct smmu_device *find_device(struct smmu_unit *u, const struct nst_dev
 	return d;
 }
 
+/* Of those behind one bridge, one. */
 static int check_place(struct smmu_unit *u, nst_rid rid, const struct nst_device *dev, bool alias)
 	REQUIRES(u->cmd_lock)
 {
-	if (alias) {
-		log_error(u->log,
-			  "smmuv3: devices behind a PCI bridge would share a StreamID, which "
-			  "the host gives to one only");
-		return -EOPNOTSUPP;
-	}
 	if (!has_rid(u, rid) && !find_device(u, dev) && !notify_has(u->xlate.notifiers, rid))
 		return 0;
+	if (alias && !find_device(u, dev)) {
+		log_error(u->log,
+			  "smmuv3: the StreamID 0x%x of a PCI bridge is that of a device behind it "
+			  "already, and the host gives it to one only",
+			  rid);
+		return -EOPNOTSUPP;
+	}
 	log_error(u->log,
 		  "smmuv3: the StreamID 0x%x is taken, if by an emulated device, or the device is "
 		  "there already",
@@ -225,6 +234,7 @@ static int attach_locked(struct smmu_unit *u, nst_rid rid, struct nst_device *de
 		return -ENOMEM;
 	d->rid = rid;
 	d->dev = dev;
+	d->alias = alias;
 	ret = check_caps(u, dev);
 	if (!ret && smmu_idr_stalls(&u->idr))
 		ret = page_requests_open(&u->page);

@@ -61,6 +61,7 @@ struct smmu_device {
 	nst_rid rid; /* its StreamID; a guest may give it to several */
 	struct nst_device *dev;
 	struct smmu_vsmmu *vsmmu;
+	bool alias; /* its StreamID is that of a bridge before it */
 	bool named; /* by its StreamID on the host, which gives that to one only */
 	uint32_t vdevice_id;
 	struct attach_point at;

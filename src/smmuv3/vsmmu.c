@@ -48,9 +48,9 @@ static int make(struct smmu_unit *u, struct nst_device *dev, struct smmu_vsmmu *
 	ret = iommufd_viommu_alloc(iommufd, IOMMU_VIOMMU_TYPE_ARM_SMMUV3, dev->dev_id,
 				   dev->parent->hwpt_id, &v->viommu_id);
 	if (ret == -EOPNOTSUPP)
-		log_error(u->log,
-			  "smmuv3: the host cannot nest: its SMMU needs two stages, and S2FWB "
-			  "or a firmware that says CANWBS");
+		log_warn(u->log,
+			 "smmuv3: the host cannot nest: its SMMU needs two stages, and S2FWB "
+			 "or a firmware that says CANWBS");
 	if (ret) {
 		free(v);
 		return ret;
