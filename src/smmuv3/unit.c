@@ -207,7 +207,7 @@ static int check_place(struct smmu_unit *u, nst_rid rid, const struct nst_device
 {
 	if (!has_rid(u, rid) && !find_device(u, dev) && !notify_has(u->xlate.notifiers, rid))
 		return 0;
-	if (alias && !find_device(u, dev)) {
+	if (alias && has_rid(u, rid) && !find_device(u, dev)) {
 		log_error(u->log,
 			  "smmuv3: the StreamID 0x%x of a PCI bridge is that of a device behind it "
 			  "already, and the host gives it to one only",
