@@ -67,7 +67,13 @@ enum nst_smmuv3_feature {
 	/** Devices may keep translations (IDR0.ATS). Shown are those whose host lets them. */
 	NST_SMMUV3_ATS = 1 << 0,
 	/**
-	 * Faults of stage 1 may stall (IDR0.STALL_MODEL): of emulated devices that use
+	 * Second-stage tables, alone and under those of stage 1 (IDR0.S2P). For emulated devices: a
+	 * passed-through one is blocked by such an entry, or one with a VMID other than 0, and the
+	 * guest gets C_BAD_STE.
+	 */
+	NST_SMMUV3_STAGE2 = 1 << 1,
+	/**
+	 * Faults may stall (IDR0.STALL_MODEL): of emulated devices that use
 	 * nst_notifier_translate(), and of passed-through ones that stall on their host, whose
 	 * IOMMU takes stalls away if it has none.
 	 */
@@ -82,7 +88,8 @@ enum nst_smmuv3_irq {
 };
 
 /**
- * struct nst_smmuv3_config - an Arm SMMUv3 of stage 1, with what QEMU 11.1's has if the rest is 0.
+ * struct nst_smmuv3_config - an Arm SMMUv3 of stage 1 (@features: and 2), with what QEMU 11.1's has
+ *if the rest is 0.
  * @vm: whose memory holds the guest's tables and queues.
  * @send_msi: deliver an interrupt: a 4-byte write of @data to @address, which is not memory of
  *	the VM (there the unit writes itself). NULL: the unit has no MSIs. Where from, and with

@@ -7,6 +7,11 @@
  *	SMMUEN = 0	GBPA.ABORT ? BLOCKED : BYPASS
  *	no legal STE, or one that aborts	BLOCKED
  *	STE that bypasses, or stage 1		nested HWPT with its words
+ *	STE with a stage 2, or a VMID other than 0	BLOCKED
+ *
+ * A host has one stage 2 for all of the VM, and one VMID. An STE that says otherwise is legal where
+ *a stage 2 is offered, for emulated devices; of a passed-through one it is C_BAD_STE, as what the
+ * host refuses is.
  *
  * A bypass by STE is a nested HWPT too, so that the host reports what goes wrong in it: a
  * request with a SubstreamID, for one. Both need a name on the host. When a guest gives two
@@ -34,6 +39,10 @@ static struct attachment desired(struct smmu_unit *u, const struct smmu_device *
 	}
 	if (!smmu_find_stream(&tables, d->rid, &stream, fault))
 		return attachment;
+	if (smmu_has_stage2(&stream) || stream.vmid) {
+		fault->type = SMMU_C_BAD_STE;
+		return attachment;
+	}
 	return (struct attachment){
 		.kind = ATTACHMENT_STAGE1,
 		.format = ATTACH_ARM_SMMUV3,
@@ -69,8 +78,8 @@ static void tell_guest(struct smmu_unit *u, struct smmu_device *d,
 	if (!tell)
 		return;
 	log_warn(u->log,
-		 "smmuv3: stream 0x%x is blocked: what the guest's table says of it is wrong "
-		 "(event 0x%x)",
+		 "smmuv3: stream 0x%x is blocked: what the guest's table says of it is wrong, or "
+		 "only for emulated devices (event 0x%x)",
 		 d->rid, type);
 	report(u, d, type, fault->address);
 }

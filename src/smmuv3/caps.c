@@ -7,13 +7,15 @@
  *	SSIDSIZE, CD2L	ssid_bits (QEMU: with accel only, and no CD2L)
  *	ATS, NS1ATS	NST_SMMUV3_ATS (QEMU: with accel only)
  *	STALL_MODEL	NST_SMMUV3_STALLS (QEMU: no stalls)
+ *	S2P, XNX	NST_SMMUV3_STAGE2 (QEMU: stage=nested, and by itself from virt-11.1 on)
  *	OAS		oas_bits (QEMU: 44 or 48)
  *
  * A host narrows ASID16, CD2L, SSIDSIZE, STALL_MODEL, RIL, BBML, OAS and the granules. The size of
- *the stream table it need not have: the table is the unit's own to read, and a host's commands name
- *its devices by what they are called there. Nor does it say whether there is ATS, which Linux
- *reports of each device. What a host does that a guest is told is not done (dirty state, stage 2,
- *stalls where they are not asked for) is no hindrance, as long as the guest can leave it off.
+ * the stream table it need not have: the table is the unit's own to read, and a host's commands
+ *name its devices by what they are called there. Nor does it say whether there is ATS, which Linux
+ * reports of each device. What a host does that a guest is told is not done (dirty state, stalls
+ * where they are not asked for) is no hindrance, as long as the guest can leave it off. Stage 2 it
+ * need not have either: the guest's is for emulated devices.
  */
 #include "smmuv3/caps.h"
 
@@ -23,7 +25,7 @@
 #include <errno.h>
 
 enum { SID_BITS = 16, MAX_SSID_BITS = 20, QUEUE_LG2 = 19, DEFAULT_OAS_BITS = 44 };
-enum { FEATURES = NST_SMMUV3_ATS | NST_SMMUV3_STALLS };
+enum { FEATURES = NST_SMMUV3_ATS | NST_SMMUV3_STAGE2 | NST_SMMUV3_STALLS };
 enum { STALL_MODEL_FORCED = 2, TTENDIAN_BIG = 3, BBML_2 = 2 };
 
 #define GRANULES (SMMU_IDR5_GRAN4K | SMMU_IDR5_GRAN16K | SMMU_IDR5_GRAN64K)
@@ -61,11 +63,15 @@ int smmu_idr_default(const struct nst_smmuv3_config *config, struct smmu_idr *id
 		idr->idr[0] |= SMMU_IDR0_ATS | SMMU_IDR0_NS1ATS;
 	if (config->ssid_bits)
 		idr->idr[0] |= SMMU_IDR0_CD2L;
+	if (config->features & NST_SMMUV3_STAGE2)
+		idr->idr[0] |= SMMU_IDR0_S2P;
 	idr->idr[1] = FIELD_PREP(SMMU_IDR1_SIDSIZE, SID_BITS) |
 		      FIELD_PREP(SMMU_IDR1_SSIDSIZE, config->ssid_bits) |
 		      FIELD_PREP(SMMU_IDR1_EVENTQS, QUEUE_LG2) |
 		      FIELD_PREP(SMMU_IDR1_CMDQS, QUEUE_LG2);
 	idr->idr[3] = SMMU_IDR3_HAD | SMMU_IDR3_RIL | FIELD_PREP(SMMU_IDR3_BBML, BBML_2);
+	if (config->features & NST_SMMUV3_STAGE2)
+		idr->idr[3] |= SMMU_IDR3_XNX;
 	idr->idr[5] = FIELD_PREP(SMMU_IDR5_OAS, oas) | GRANULES |
 		      FIELD_PREP(SMMU_IDR5_STALL_MAX, stalls ? SMMU_STALL_MAX : 0);
 	return 0;

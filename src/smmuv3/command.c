@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * See command.h. One function per group of commands, named after its section of
- * SMMUv3 IHI0070G.b. A command of a feature that the unit does not have is illegal: stage 2, EL2
- * and EL3, PRI, stalls where they are not offered (s4.1.3 Command errors).
+ * SMMUv3 IHI0070G.b. A command of a feature that the unit does not have is illegal: stage 2 and
+ * stalls where they are not offered, EL2 and EL3, PRI (s4.1.3 Command errors).
+ *
+ * A host puts a VMID of its own into what it is given: there the guest has one, which is its 0.
  */
 #include "smmuv3/command.h"
 
@@ -19,6 +21,7 @@
 
 #define TLBI_0_RANGE (SMMU_TLBI_0_NUM | SMMU_TLBI_0_SCALE)
 #define TLBI_1_RANGE (SMMU_TLBI_1_TTL | SMMU_TLBI_1_TG)
+#define TLBI_1_IPA GENMASK64(51, 12)
 
 struct words {
 	uint64_t qw0, qw1;
@@ -83,15 +86,26 @@ static uint64_t asid_field(const struct smmu_idr *idr)
 					      : SMMU_TLBI_0_ASID & ~GENMASK64(63, 56);
 }
 
+/* s4.4.2: without stage 2 it is reserved, and every VMID is 0. */
+static uint16_t vmid_of(const struct words *w, const struct smmu_idr *idr)
+{
+	return idr->idr[0] & SMMU_IDR0_S2P ? FIELD_GET(SMMU_TLBI_0_VMID, w->qw0) : 0;
+}
+
 /* s4.4.2 TLBI_NH_ALL, TLBI_NH_ASID; s4.4.4 TLBI_NSNH_ALL */
 static enum smmu_cerror decode_tlbi(const struct words *w, const struct smmu_idr *idr,
 				    struct smmu_command *c)
 {
-	bool by_asid = FIELD_GET(SMMU_CMD_0_OP, w->qw0) == SMMU_CMD_TLBI_NH_ASID;
-	uint64_t asid = by_asid ? asid_field(idr) : 0;
+	unsigned int op = FIELD_GET(SMMU_CMD_0_OP, w->qw0);
+	uint64_t asid = op == SMMU_CMD_TLBI_NH_ASID ? asid_field(idr) : 0;
 
-	c->what = by_asid ? SMMU_DO_TLBI_ASID : SMMU_DO_TLBI_ALL;
+	c->what = op == SMMU_CMD_TLBI_NH_ASID  ? SMMU_DO_TLBI_ASID
+		  : op == SMMU_CMD_TLBI_NH_ALL ? SMMU_DO_TLBI_NH
+					       : SMMU_DO_TLBI_ALL;
+	if (op != SMMU_CMD_TLBI_NSNH_ALL)
+		c->vmid = vmid_of(w, idr);
 	c->asid = FIELD_GET(SMMU_TLBI_0_ASID, w->qw0 & asid);
+	c->last = UINT64_MAX;
 	keep(c, w, asid, 0);
 	return SMMU_CERROR_NONE;
 }
@@ -128,12 +142,39 @@ static enum smmu_cerror decode_tlbi_va(const struct words *w, const struct smmu_
 	uint64_t asid = by_asid ? asid_field(idr) : 0;
 
 	c->what = by_asid ? SMMU_DO_TLBI_VA : SMMU_DO_TLBI_VAA;
+	c->vmid = vmid_of(w, idr);
 	c->asid = FIELD_GET(SMMU_TLBI_0_ASID, w->qw0 & asid);
 	c->first = w->qw1 & SMMU_TLBI_1_ADDRESS;
 	c->last = c->first | (PAGE_SIZE_4K - 1);
 	keep(c, w, asid | (ranges ? TLBI_0_RANGE : 0),
 	     SMMU_TLBI_1_ADDRESS | SMMU_TLBI_1_LEAF | (ranges ? TLBI_1_RANGE : 0));
 	return ranges ? decode_range(w, c) : SMMU_CERROR_NONE;
+}
+
+/* s4.4.3.1 TLBI_S2_IPA: devices of a host have no stage 2 of the guest's */
+static enum smmu_cerror decode_tlbi_ipa(const struct words *w, const struct smmu_idr *idr,
+					struct smmu_command *c)
+{
+	if (!(idr->idr[0] & SMMU_IDR0_S2P))
+		return SMMU_CERROR_ILL;
+	c->what = SMMU_DO_TLBI_IPA;
+	c->vmid = vmid_of(w, idr);
+	c->first = w->qw1 & TLBI_1_IPA;
+	c->last = c->first | (PAGE_SIZE_4K - 1);
+	return idr->idr[3] & SMMU_IDR3_RIL ? decode_range(w, c) : SMMU_CERROR_NONE;
+}
+
+/* s4.4.3.2 TLBI_S12_VMALL: of a host, TLBI_NH_ALL */
+static enum smmu_cerror decode_tlbi_vm(const struct words *w, const struct smmu_idr *idr,
+				       struct smmu_command *c)
+{
+	if (!(idr->idr[0] & SMMU_IDR0_S2P))
+		return SMMU_CERROR_ILL;
+	c->what = SMMU_DO_TLBI_VM;
+	c->vmid = vmid_of(w, idr);
+	c->last = UINT64_MAX;
+	c->host.qw[0] = le64_make(FIELD_PREP(SMMU_CMD_0_OP, SMMU_CMD_TLBI_NH_ALL));
+	return SMMU_CERROR_NONE;
 }
 
 /* s4.5.1 CMD_ATC_INV */
@@ -191,13 +232,22 @@ static enum smmu_cerror decode_sync(const struct words *w, const struct smmu_idr
 }
 
 static decode_fn *const decoders[] = {
-	[CMD_PREFETCH_CONFIG] = decode_prefetch, [CMD_PREFETCH_ADDR] = decode_prefetch,
-	[SMMU_CMD_CFGI_STE] = decode_ste,	 [SMMU_CMD_CFGI_STE_RANGE] = decode_ste_range,
-	[SMMU_CMD_CFGI_CD] = decode_cd,		 [SMMU_CMD_CFGI_CD_ALL] = decode_cd,
-	[SMMU_CMD_TLBI_NH_ALL] = decode_tlbi,	 [SMMU_CMD_TLBI_NH_ASID] = decode_tlbi,
-	[SMMU_CMD_TLBI_NH_VA] = decode_tlbi_va,	 [SMMU_CMD_TLBI_NH_VAA] = decode_tlbi_va,
-	[SMMU_CMD_TLBI_NSNH_ALL] = decode_tlbi,	 [SMMU_CMD_ATC_INV] = decode_atc_inv,
-	[SMMU_CMD_RESUME] = decode_resume,	 [SMMU_CMD_STALL_TERM] = decode_stall_term,
+	[CMD_PREFETCH_CONFIG] = decode_prefetch,
+	[CMD_PREFETCH_ADDR] = decode_prefetch,
+	[SMMU_CMD_CFGI_STE] = decode_ste,
+	[SMMU_CMD_CFGI_STE_RANGE] = decode_ste_range,
+	[SMMU_CMD_CFGI_CD] = decode_cd,
+	[SMMU_CMD_CFGI_CD_ALL] = decode_cd,
+	[SMMU_CMD_TLBI_NH_ALL] = decode_tlbi,
+	[SMMU_CMD_TLBI_NH_ASID] = decode_tlbi,
+	[SMMU_CMD_TLBI_NH_VA] = decode_tlbi_va,
+	[SMMU_CMD_TLBI_NH_VAA] = decode_tlbi_va,
+	[SMMU_CMD_TLBI_S2_IPA] = decode_tlbi_ipa,
+	[SMMU_CMD_TLBI_S12_VMALL] = decode_tlbi_vm,
+	[SMMU_CMD_TLBI_NSNH_ALL] = decode_tlbi,
+	[SMMU_CMD_ATC_INV] = decode_atc_inv,
+	[SMMU_CMD_RESUME] = decode_resume,
+	[SMMU_CMD_STALL_TERM] = decode_stall_term,
 	[SMMU_CMD_SYNC] = decode_sync,
 };
 

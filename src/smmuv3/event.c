@@ -195,10 +195,18 @@ static unsigned int fields_of(enum smmu_event_type type)
 static uint64_t make_input(const struct smmu_fault *fault)
 {
 	enum smmu_event_class cls = fault->type == SMMU_F_WALK_EABT ? SMMU_CLASS_TT : SMMU_CLASS_IN;
+	uint64_t word = (fault->write ? 0 : SMMU_EVENT_1_RNW) |
+			(fault->privileged ? SMMU_EVENT_1_PNU : 0) |
+			(fault->instruction ? SMMU_EVENT_1_IND : 0);
 
-	return FIELD_PREP(SMMU_EVENT_1_CLASS, cls) | (fault->write ? 0 : SMMU_EVENT_1_RNW) |
-	       (fault->privileged ? SMMU_EVENT_1_PNU : 0) |
-	       (fault->instruction ? SMMU_EVENT_1_IND : 0);
+	if (fault->s2) {
+		cls = fault->cls;
+		word |= SMMU_EVENT_1_S2;
+	}
+	/* defined for F_PERMISSION alone: descriptors are only read, as IDR0.HTTU is 0 */
+	if (fault->type == SMMU_F_PERMISSION && cls == SMMU_CLASS_TT)
+		word |= SMMU_EVENT_1_TTRNW;
+	return word | FIELD_PREP(SMMU_EVENT_1_CLASS, cls);
 }
 
 struct smmu_event smmu_event_make(const struct smmu_fault *fault)
@@ -214,6 +222,7 @@ struct smmu_event smmu_event_make(const struct smmu_fault *fault)
 	if (fields & INPUT) {
 		qw[1] = make_input(fault);
 		qw[2] = fault->address;
+		qw[3] = fault->s2 ? fault->ipa & SMMU_EVENT_3_IPA : 0;
 	}
 	if (fields & FETCH_ADDRESS)
 		qw[3] = fault->fetch_address & SMMU_EVENT_3_FETCHADDR;

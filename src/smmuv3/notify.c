@@ -9,17 +9,25 @@
 
 #include <errno.h>
 
-/* What was given out is of one ASID; a bypass is of none, and has no pages to invalidate. */
-#define TAG_STAGE1 BIT64(17)
-#define TAG_GLOBAL BIT64(16)
+/*
+ * What was given out is of one VMID, and of one ASID if there is a stage 1; a bypass is of none,
+ * and has no pages to invalidate. Of two stages it is as if of the first alone (s4.4.3.1).
+ */
+#define TAG_STAGE2 BIT64(34) /* alone */
+#define TAG_STAGE1 BIT64(33)
+#define TAG_GLOBAL BIT64(32)
+#define TAG_VMID GENMASK64(31, 16)
 #define TAG_ASID GENMASK64(15, 0)
 
 static uint64_t make_tag(const struct smmu_xlate_entry *e, bool global)
 {
+	uint64_t tag = NOTIFY_TAG_ONE | FIELD_PREP(TAG_VMID, e->vmid);
+
 	if (e->kind == SMMU_XLATE_BYPASS)
 		return NOTIFY_TAG_ONE;
-	return NOTIFY_TAG_ONE | TAG_STAGE1 | (global ? TAG_GLOBAL : 0) |
-	       FIELD_PREP(TAG_ASID, e->context.asid);
+	if (e->kind == SMMU_XLATE_STAGE2)
+		return tag | TAG_STAGE2;
+	return tag | TAG_STAGE1 | (global ? TAG_GLOBAL : 0) | FIELD_PREP(TAG_ASID, e->context.asid);
 }
 
 void smmu_notify_note(struct smmu_xlate *tr, const struct smmu_xlate_entry *e, bool global)
@@ -58,23 +66,29 @@ static bool pages_change(const struct notifier *n, const struct smmu_command *c)
 		return false;
 	if (tag == NOTIFY_TAG_MANY || c->what == SMMU_DO_TLBI_ALL)
 		return true;
-	if (!(tag & TAG_STAGE1))
+	if (FIELD_GET(TAG_VMID, tag) != c->vmid)
 		return false;
 	switch (c->what) {
+	case SMMU_DO_TLBI_VM:
+		return tag & (TAG_STAGE1 | TAG_STAGE2);
+	case SMMU_DO_TLBI_IPA:
+		return tag & TAG_STAGE2;
 	case SMMU_DO_TLBI_ASID:
-		return FIELD_GET(TAG_ASID, tag) == c->asid;
+		return (tag & TAG_STAGE1) && FIELD_GET(TAG_ASID, tag) == c->asid;
 	case SMMU_DO_TLBI_VA:
-		return FIELD_GET(TAG_ASID, tag) == c->asid || (tag & TAG_GLOBAL);
+		return (tag & TAG_STAGE1) &&
+		       (FIELD_GET(TAG_ASID, tag) == c->asid || (tag & TAG_GLOBAL));
 	default:
-		return true;
+		return tag & TAG_STAGE1;
 	}
 }
 
 /* An address whose top byte is ignored has others that lead to the same page. */
 static bool names_pages(const struct smmu_xlate *tr, const struct smmu_command *c)
 {
-	return (c->what == SMMU_DO_TLBI_VA || c->what == SMMU_DO_TLBI_VAA) &&
-	       !atomic_load(&tr->top_byte_ignored);
+	return c->what == SMMU_DO_TLBI_IPA ||
+	       ((c->what == SMMU_DO_TLBI_VA || c->what == SMMU_DO_TLBI_VAA) &&
+		!atomic_load(&tr->top_byte_ignored));
 }
 
 void smmu_notify_mark(struct smmu_xlate *tr, const struct smmu_command *c)

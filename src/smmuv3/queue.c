@@ -98,11 +98,15 @@ static void tell_host(struct smmu_unit *u, const struct smmu_command *c, uint32_
 		tell_stream(u, c, position);
 		break;
 	case SMMU_DO_TLBI_ALL:
+	case SMMU_DO_TLBI_VM:
+	case SMMU_DO_TLBI_NH:
 	case SMMU_DO_TLBI_ASID:
 	case SMMU_DO_TLBI_VA:
 	case SMMU_DO_TLBI_VAA:
-		smmu_collect_all(u, &c->host, position);
+		if (!c->vmid) /* attachments.c: devices of a host are of no other */
+			smmu_collect_all(u, &c->host, position);
 		break;
+	case SMMU_DO_TLBI_IPA:
 	case SMMU_DO_NOTHING:
 	case SMMU_DO_RESUME: /* of emulated devices */
 	case SMMU_DO_STALL_TERM:

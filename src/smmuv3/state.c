@@ -197,20 +197,33 @@ static uint64_t possible_bits(const struct image *img, enum smmu_reg reg)
 	}
 }
 
+/* What a record says of stages: only stage 2's says more than that the input was to blame. */
+static bool are_stages(const struct saved_stall *s, uint64_t qw1, bool stage2)
+{
+	enum smmu_event_type type = FIELD_GET(SMMU_EVENT_0_TYPE, s->event[0]);
+	enum smmu_event_class cls = FIELD_GET(SMMU_EVENT_1_CLASS, qw1);
+	uint64_t ttrnw = type == SMMU_F_PERMISSION && cls == SMMU_CLASS_TT ? SMMU_EVENT_1_TTRNW : 0;
+
+	if (!(qw1 & SMMU_EVENT_1_S2))
+		return qw1 == FIELD_PREP(SMMU_EVENT_1_CLASS, SMMU_CLASS_IN) && !s->event[3];
+	return stage2 && cls <= SMMU_CLASS_IN && !(s->event[3] & ~SMMU_EVENT_3_IPA) &&
+	       qw1 == (SMMU_EVENT_1_S2 | FIELD_PREP(SMMU_EVENT_1_CLASS, cls) | ttrnw);
+}
+
 /* A record of a fault that stalls: the fields that it has. */
-static bool is_stall_record(const struct saved_stall *s)
+static bool is_stall_record(const struct saved_stall *s, bool stage2)
 {
 	uint64_t ssid = s->ssid == NST_NO_PASID
 				? 0
 				: SMMU_EVENT_0_SSV | FIELD_PREP(SMMU_EVENT_0_SSID, s->ssid);
+	uint64_t stalls = SMMU_EVENT_1_STALL | FIELD_PREP(SMMU_EVENT_1_STAG, s->tag);
 	enum smmu_event_type type = FIELD_GET(SMMU_EVENT_0_TYPE, s->event[0]);
+	uint64_t qw1 = s->event[1] & ~(SMMU_EVENT_1_PNU | SMMU_EVENT_1_RNW);
 
 	return smmu_event_is_translation(type) &&
 	       s->event[0] == (type | ssid | FIELD_PREP(SMMU_EVENT_0_SID, s->sid)) &&
-	       (s->event[1] & ~(SMMU_EVENT_1_PNU | SMMU_EVENT_1_RNW)) ==
-		       (SMMU_EVENT_1_STALL | FIELD_PREP(SMMU_EVENT_1_STAG, s->tag) |
-			FIELD_PREP(SMMU_EVENT_1_CLASS, SMMU_CLASS_IN)) &&
-	       !s->event[3];
+	       (qw1 & (SMMU_EVENT_1_STALL | SMMU_EVENT_1_STAG)) == stalls &&
+	       are_stages(s, qw1 & ~stalls, stage2);
 }
 
 static bool is_possible_stall(const struct image *img, uint32_t i)
@@ -224,7 +237,7 @@ static bool is_possible_stall(const struct image *img, uint32_t i)
 	    (s->ssid != NST_NO_PASID && s->ssid >> 20))
 		return false;
 	return s->recorded ? !(s->event[0] | s->event[1] | s->event[2] | s->event[3])
-			   : s->waits && is_stall_record(s);
+			   : s->waits && is_stall_record(s, img->regs[SMMU_IDR0] & SMMU_IDR0_S2P);
 }
 
 /* None while the unit is off, or if it does not offer them. */

@@ -9,6 +9,7 @@
  */
 #include "smmuv3/tables.h"
 
+#include "base/mem.h"
 #include "spec/smmu_caps.h"
 
 enum { STE_LG2 = 6, CD_LG2 = 6, L1_LG2 = 3 };
@@ -128,6 +129,8 @@ static struct iommu_hwpt_arm_smmuv3 make_host_ste(const struct smmu_stream *s, u
 {
 	uint64_t w0 = SMMU_STE_0_V | FIELD_PREP(SMMU_STE_0_CONFIG, s->config), w1 = 0;
 
+	if (smmu_has_stage2(s)) /* and no host has it to give */
+		w0 = SMMU_STE_0_V | FIELD_PREP(SMMU_STE_0_CONFIG, SMMU_STE_ABORT);
 	if (s->config == SMMU_STE_S1) {
 		w0 |= FIELD_PREP(SMMU_STE_0_S1FMT, s->fmt) | s->context_ptr |
 		      FIELD_PREP(SMMU_STE_0_S1CDMAX, s->cd_max);
@@ -137,6 +140,29 @@ static struct iommu_hwpt_arm_smmuv3 make_host_ste(const struct smmu_stream *s, u
 		     FIELD_PREP(SMMU_STE_1_EATS, ats ? SMMU_EATS_FULL : SMMU_EATS_NONE);
 	}
 	return (struct iommu_hwpt_arm_smmuv3){ .ste = { htole64(w0), htole64(w1) } };
+}
+
+/* s5.2.2 Validity of STE, of one that translates. Split-stage ATS is never offered (IDR0.NS1ATS).
+ */
+static bool decode_stages(const struct smmu_ste *ste, const struct smmu_idr *idr,
+			  struct smmu_stream *out)
+{
+	uint64_t qw0 = le64_get(ste->qw[0]), qw1 = le64_get(ste->qw[1]);
+	uint64_t qw2 = le64_get(ste->qw[2]), qw3 = le64_get(ste->qw[3]);
+	unsigned int eats = idr->idr[0] & SMMU_IDR0_ATS ? FIELD_GET(SMMU_STE_1_EATS, qw1) : 0;
+
+	if (idr->idr[0] & SMMU_IDR0_S2P)
+		out->vmid = FIELD_GET(SMMU_STE_2_S2VMID, qw2);
+	else if (smmu_has_stage2(out))
+		return false;
+	if (eats == SMMU_EATS_SPLIT || (!(idr->idr[0] & SMMU_IDR0_VMID16) && out->vmid >> 8))
+		return false;
+	if (smmu_has_stage1(out) && !decode_s1(qw0, qw1, idr, out))
+		return false;
+	if (!smmu_has_stage2(out))
+		return true;
+	return smmu_stage2_decode(qw2, qw3, idr, &out->s2) &&
+	       !(out->s2.stall && eats == SMMU_EATS_FULL);
 }
 
 bool smmu_ste_decode(const struct smmu_ste *ste, const struct smmu_idr *idr,
@@ -153,15 +179,8 @@ bool smmu_ste_decode(const struct smmu_ste *ste, const struct smmu_idr *idr,
 	};
 	if (out->config < SMMU_STE_BYPASS) /* and those that are reserved */
 		return fail(fault, SMMU_E_ABORTED, 0);
-	if (out->config > SMMU_STE_S1) /* IDR0.S2P: no stage 2 */
+	if (out->config != SMMU_STE_BYPASS && !decode_stages(ste, idr, out))
 		return fail(fault, SMMU_C_BAD_STE, 0);
-	if (out->config == SMMU_STE_S1) {
-		/* split-stage ATS is for two stages (IDR0.NS1ATS) */
-		if ((idr->idr[0] & SMMU_IDR0_ATS) && eats == SMMU_EATS_SPLIT)
-			return fail(fault, SMMU_C_BAD_STE, 0);
-		if (!decode_s1(qw0, qw1, idr, out))
-			return fail(fault, SMMU_C_BAD_STE, 0);
-	}
 	out->ste = make_host_ste(out, qw1, (idr->idr[0] & SMMU_IDR0_ATS) && eats == SMMU_EATS_FULL);
 	return true;
 }
@@ -174,7 +193,7 @@ bool smmu_select_context(const struct smmu_stream *s, uint32_t ssid, bool *has_c
 {
 	const bool ssv = ssid != NST_NO_PASID;
 
-	*has_cd = s->config == SMMU_STE_S1;
+	*has_cd = smmu_has_stage1(s);
 	*cd = 0;
 	if (!ssv && !s->cd_max)
 		return true;
@@ -192,6 +211,25 @@ bool smmu_select_context(const struct smmu_stream *s, uint32_t ssid, bool *has_c
 	return true;
 }
 
+/* Part of a table of context descriptors, which of two stages the second has where it is. */
+static bool fetch(const struct smmu_tables *t, const struct smmu_stream *s, nst_gpa at, void *to,
+		  size_t size, struct smmu_table_fault *fault)
+{
+	struct arm_s2_leaf leaf;
+	unsigned int token;
+	bool found;
+
+	if (smmu_has_stage2(s)) {
+		token = mem_enter(t->mem);
+		found = smmu_stage2_walk(t->mem, &s->s2, at.v, false, SMMU_CLASS_CD, &leaf, fault);
+		mem_exit(t->mem, token);
+		if (!found)
+			return false;
+		at.v = leaf.address | (at.v & (BIT64(leaf.page_lg2) - 1));
+	}
+	return !nst_mem_read(t->mem, at, to, size) || fail(fault, SMMU_F_CD_FETCH, at.v);
+}
+
 /* s5.3: the second-level table of @cd, by the L1CD. */
 static bool find_l2cd(const struct smmu_tables *t, const struct smmu_stream *s, uint32_t cd,
 		      unsigned int split, uint64_t *table, struct smmu_table_fault *fault)
@@ -201,8 +239,8 @@ static bool find_l2cd(const struct smmu_tables *t, const struct smmu_stream *s, 
 		       (uint64_t)(cd >> split) * SMMU_L1CD_BYTES };
 	le64 raw;
 
-	if (nst_mem_read(t->mem, at, &raw, sizeof(raw)))
-		return fail(fault, SMMU_F_CD_FETCH, at.v);
+	if (!fetch(t, s, at, &raw, sizeof(raw), fault))
+		return false;
 	*table = table_at(le64_get(raw) & SMMU_L1CD_L2PTR, split + CD_LG2);
 	if (!(le64_get(raw) & SMMU_L1CD_V) || *table >> smmu_idr_address_bits(&t->idr))
 		return fail(fault, SMMU_C_BAD_SUBSTREAMID, 0);
@@ -223,15 +261,14 @@ bool smmu_find_context(const struct smmu_tables *t, const struct smmu_stream *s,
 		cd &= (uint32_t)(BIT64(split) - 1);
 	}
 	at.v = table + ((uint64_t)cd << CD_LG2);
-	if (nst_mem_read(t->mem, at, &raw, sizeof(raw)))
-		return fail(fault, SMMU_F_CD_FETCH, at.v);
+	if (!fetch(t, s, at, &raw, sizeof(raw), fault))
+		return false;
 	if (!smmu_cd_decode(&raw, &t->idr, out) || (out->stall && s->stalls_disabled))
 		return fail(fault, SMMU_C_BAD_CD, 0);
 	return true;
 }
 
-/* TG0 and TG1; 0: reserved, or not offered. */
-static unsigned int granule_of(const struct smmu_idr *idr, unsigned int tg, bool upper)
+unsigned int smmu_granule_of(const struct smmu_idr *idr, unsigned int tg, bool upper)
 {
 	static const uint8_t lg2[2][4] = {
 		{ [SMMU_TG0_4K] = 12, [SMMU_TG0_16K] = 14, [SMMU_TG0_64K] = 16 },
@@ -259,8 +296,8 @@ bool smmu_cd_decode(const struct smmu_cd *cd, const struct smmu_idr *idr, struct
 	*c = (struct smmu_context){
 		.halves = { {
 				    .ttb = w1 & SMMU_CD_1_TTB0,
-				    .granule_lg2 =
-					    granule_of(idr, FIELD_GET(SMMU_CD_0_TG0, w0), false),
+				    .granule_lg2 = smmu_granule_of(
+					    idr, FIELD_GET(SMMU_CD_0_TG0, w0), false),
 				    .tsz = FIELD_GET(SMMU_CD_0_T0SZ, w0),
 				    .disabled = w0 & SMMU_CD_0_EPD0,
 				    .tbi = w0 & SMMU_CD_0_TBI0,
@@ -268,8 +305,8 @@ bool smmu_cd_decode(const struct smmu_cd *cd, const struct smmu_idr *idr, struct
 			    },
 			    {
 				    .ttb = w2 & SMMU_CD_2_TTB1,
-				    .granule_lg2 =
-					    granule_of(idr, FIELD_GET(SMMU_CD_0_TG1, w0), true),
+				    .granule_lg2 = smmu_granule_of(
+					    idr, FIELD_GET(SMMU_CD_0_TG1, w0), true),
 				    .tsz = FIELD_GET(SMMU_CD_0_T1SZ, w0),
 				    .disabled = w0 & SMMU_CD_0_EPD1,
 				    .tbi = w0 & SMMU_CD_0_TBI1,

@@ -2,14 +2,13 @@
 /*
  * See translate.h: one request from caches to event, and what empties the caches.
  *
- * The IOTLB tags a page with its ASID. Pages that are global have tags of their own, by ASET
- * alone, and are found from every ASID. There is no stage 2, so every VMID is 0.
+ * The IOTLB tags a page with its VMID, and with its ASID if it is not global: global ones are found
+ * from every ASID of the same ASET. What a stage 2 alone leads to has its VMID for a tag. Which of
+ * the three a page is says its class. Where no stage 2 is offered, every VMID is 0.
  */
 #include "smmuv3/translate.h"
 
 #include "base/bits.h"
-#include "base/mem.h"
-#include "pagetable/arm_s1.h"
 #include "smmuv3/notify.h"
 #include "smmuv3/unit.h"
 
@@ -17,39 +16,43 @@
 #include <string.h>
 
 enum { IOTLB_CAPACITY = 2048, NUM_SIZES = 7 };
-/* Sizes of leaves with granules of 4, 16 and 64 KiB; then the same of global ones. */
-enum { CLASS_GLOBAL = NUM_SIZES, NUM_CLASSES = 2 * NUM_SIZES };
-static const uint8_t class_shifts[NUM_CLASSES] = {
-	12, 14, 16, 21, 25, 29, 30, 12, 14, 16, 21, 25, 29, 30,
+/* Sizes of leaves with granules of 4, 16 and 64 KiB; then the same of global ones, and of a
+ * stage 2. */
+enum {
+	CLASS_GLOBAL = NUM_SIZES,
+	CLASS_STAGE2 = 2 * NUM_SIZES,
+	NUM_CLASSES = 3 * NUM_SIZES,
 };
-#define GLOBAL_CLASSES (GENMASK64(NUM_CLASSES - 1, CLASS_GLOBAL))
+static const uint8_t class_shifts[NUM_CLASSES] = {
+	12, 14, 16, 21, 25, 29, 30, 12, 14, 16, 21, 25, 29, 30, 12, 14, 16, 21, 25, 29, 30,
+};
+#define ASID_CLASSES (GENMASK64(CLASS_GLOBAL - 1, 0))
+#define GLOBAL_CLASSES (GENMASK64(CLASS_STAGE2 - 1, CLASS_GLOBAL))
+#define STAGE2_CLASSES (GENMASK64(NUM_CLASSES - 1, CLASS_STAGE2))
 #define ALL_CLASSES (GENMASK64(NUM_CLASSES - 1, 0))
-#define TAG_GLOBAL BIT64(16)
+#define TAG_VMID GENMASK64(31, 16)
 
 /* Pieces that untranslated addresses come in. */
 #define IDENTITY_LG2 21
 
-struct page {
-	uint64_t address; /* as translated */
-	unsigned int lg2;
-	unsigned int rights; /* enum arm_s1_right */
-	bool global;
-};
-
 /* What a request found out, and what of it is new to the caches. */
 struct attempt {
 	struct smmu_xlate_entry entry;
-	struct page page;
+	struct smmu_page page;
 	uint64_t va; /* effective */
 	bool privileged;
 	bool new_entry, new_page;
 	uint64_t generation;
-	uint64_t fetch_address; /* of what could not be fetched */
+	struct smmu_table_fault fault;
 };
 
-static uint32_t tag_of(const struct smmu_context *c, bool global)
+static uint32_t tag_of(const struct smmu_xlate_entry *e, unsigned int cls)
 {
-	return global ? (uint32_t)TAG_GLOBAL | c->aset : c->asid;
+	uint32_t tag = (uint32_t)FIELD_PREP(TAG_VMID, e->vmid);
+
+	if (cls >= CLASS_STAGE2)
+		return tag;
+	return tag | (cls >= CLASS_GLOBAL ? e->context.aset : e->context.asid);
 }
 
 int smmu_xlate_init(struct smmu_xlate *tr)
@@ -119,24 +122,44 @@ static void flush_entries(struct smmu_xlate *tr, const struct smmu_command *c) R
 			tr->entries[i].kind = SMMU_XLATE_NOTHING;
 }
 
-/* SMMUv3 IHI0070G.b s4.4.1.1: hints of granule and level are not used: more than was asked for may
- * go. */
+/*
+ * SMMUv3 IHI0070G.b s4.4.1.1: hints of granule and level are not used: more than was asked for may
+ * go. What two stages have led to is of stage 1 here: s4.4.3.1, software has it invalidated too
+ * when it changes stage 2.
+ */
 static void flush_pages(struct smmu_xlate *tr, const struct smmu_command *c) REQUIRES(tr->lock)
 {
-	struct iotlb_filter f = { .first = c->first, .last = c->last };
+	struct iotlb_filter f = {
+		.tag = (uint32_t)FIELD_PREP(TAG_VMID, c->vmid),
+		.tag_mask = (uint32_t)TAG_VMID,
+		.first = c->first,
+		.last = c->last,
+	};
 
-	if (c->what == SMMU_DO_TLBI_VAA) { /* all tags */
+	switch (c->what) {
+	case SMMU_DO_TLBI_VM:
 		f.classes = (unsigned int)ALL_CLASSES;
-		iotlb_flush(tr->iotlb, &f);
-		return;
+		break;
+	case SMMU_DO_TLBI_IPA:
+		f.tag_mask = UINT32_MAX;
+		f.classes = (unsigned int)STAGE2_CLASSES;
+		break;
+	case SMMU_DO_TLBI_NH:
+	case SMMU_DO_TLBI_VAA:
+		f.classes = (unsigned int)(ASID_CLASSES | GLOBAL_CLASSES);
+		break;
+	default: /* SMMU_DO_TLBI_ASID and _VA */
+		f.tag_mask = UINT32_MAX;
+		f.tag |= c->asid;
+		f.classes = (unsigned int)ASID_CLASSES;
+		break;
 	}
-	f.tag_mask = UINT32_MAX;
-	f.tag = c->asid;
-	f.classes = (unsigned int)(ALL_CLASSES & ~GLOBAL_CLASSES);
 	iotlb_flush(tr->iotlb, &f);
+	if (c->what != SMMU_DO_TLBI_VA)
+		return;
 	f.classes = (unsigned int)GLOBAL_CLASSES;
 	for (uint32_t aset = 0; aset <= 1; aset++) {
-		f.tag = (uint32_t)TAG_GLOBAL | aset;
+		f.tag = (uint32_t)FIELD_PREP(TAG_VMID, c->vmid) | aset;
 		iotlb_flush(tr->iotlb, &f);
 	}
 }
@@ -167,11 +190,12 @@ void smmu_xlate_invalidate(struct smmu_unit *u, const struct smmu_command *c)
 	case SMMU_DO_TLBI_ALL:
 		iotlb_flush_all(tr->iotlb);
 		break;
+	case SMMU_DO_TLBI_VM:
+	case SMMU_DO_TLBI_NH:
 	case SMMU_DO_TLBI_ASID:
-		iotlb_flush_tag(tr->iotlb, c->asid);
-		break;
 	case SMMU_DO_TLBI_VA:
 	case SMMU_DO_TLBI_VAA:
+	case SMMU_DO_TLBI_IPA:
 		flush_pages(tr, c);
 		break;
 	default:
@@ -197,17 +221,19 @@ static enum smmu_event_type read_entry(struct smmu_xlate *tr,
 	REQUIRES_SHARED(tr->lock)
 {
 	struct smmu_xlate_entry *e = &a->entry;
-	struct smmu_table_fault fault = { 0 };
 	struct smmu_stream stream;
 	bool has_cd;
 
-	if (!smmu_find_stream(&tr->tables, req->rid, &stream, &fault) ||
-	    !smmu_select_context(&stream, req->pasid, &has_cd, &e->cd, &fault) ||
-	    (has_cd && !smmu_find_context(&tr->tables, &stream, e->cd, &e->context, &fault))) {
-		a->fetch_address = fault.address;
-		return fault.type;
-	}
-	e->kind = has_cd ? SMMU_XLATE_STAGE1 : SMMU_XLATE_BYPASS;
+	if (!smmu_find_stream(&tr->tables, req->rid, &stream, &a->fault) ||
+	    !smmu_select_context(&stream, req->pasid, &has_cd, &e->cd, &a->fault) ||
+	    (has_cd && !smmu_find_context(&tr->tables, &stream, e->cd, &e->context, &a->fault)))
+		return a->fault.type;
+	if (smmu_has_stage2(&stream))
+		e->kind = has_cd ? SMMU_XLATE_NESTED : SMMU_XLATE_STAGE2;
+	else
+		e->kind = has_cd ? SMMU_XLATE_STAGE1 : SMMU_XLATE_BYPASS;
+	e->vmid = stream.vmid;
+	e->s2 = stream.s2;
 	e->rid = req->rid;
 	e->ssid = req->pasid;
 	e->privcfg = stream.privcfg;
@@ -239,58 +265,31 @@ static bool is_privileged(const struct smmu_xlate_entry *e, const struct nst_tra
 static bool find_page(struct smmu_xlate *tr, struct attempt *a, unsigned int right)
 	REQUIRES_SHARED(tr->lock)
 {
-	for (unsigned int cls = 0; cls < NUM_CLASSES; cls++) {
-		uint32_t tag = tag_of(&a->entry.context, cls >= CLASS_GLOBAL);
-		const struct iotlb_entry *e = iotlb_find(tr->iotlb, tag, cls, a->va);
+	bool stage2 = a->entry.kind == SMMU_XLATE_STAGE2;
+	unsigned int end = stage2 ? NUM_CLASSES : CLASS_STAGE2;
+
+	for (unsigned int cls = stage2 ? CLASS_STAGE2 : 0; cls < end; cls++) {
+		const struct iotlb_entry *e =
+			iotlb_find(tr->iotlb, tag_of(&a->entry, cls), cls, a->va);
 
 		if (!e || !(e->flags & right))
 			continue;
-		a->page = (struct page){ e->target, class_shifts[cls], e->flags,
-					 cls >= CLASS_GLOBAL };
+		a->page = (struct smmu_page){ e->target, class_shifts[cls], e->flags,
+					      cls >= CLASS_GLOBAL && cls < CLASS_STAGE2 };
 		return true;
 	}
 	return false;
 }
 
-/* arm_s1_slot_fn: @opaque is the guest's memory, entered. */
-static inline uint64_t *guest_slot(void *opaque, uint64_t address, bool *writable)
+static enum smmu_event_type walk(struct smmu_xlate *tr, bool write, struct attempt *a)
+	REQUIRES_SHARED(tr->lock)
 {
-	uint8_t *page = mem_page(opaque, (nst_gpa){ address & ~(PAGE_SIZE_4K - 1) }, writable);
+	enum smmu_event_type type = smmu_walk(tr->tables.mem, &a->entry, a->va, write,
+					      a->privileged, &a->page, &a->fault);
 
-	return page ? (uint64_t *)(void *)&page[address & (PAGE_SIZE_4K - 1)] : NULL;
-}
-
-static enum smmu_event_type walk(struct smmu_xlate *tr, const struct smmu_half *half, bool write,
-				 struct attempt *a) REQUIRES_SHARED(tr->lock)
-{
-	const struct arm_s1_request req = {
-		.offset = a->va & (UINT64_MAX >> half->tsz),
-		.too_high = a->entry.context.too_high,
-		.granule_lg2 = half->granule_lg2,
-		.write = write,
-		.privileged = a->privileged,
-		.affd = a->entry.context.affd,
-		.had = half->had,
-	};
-	const struct arm_s1_position top = {
-		.table = arm_s1_top_table(half->ttb, half->granule_lg2, half->tsz),
-		.level = arm_s1_top_level(half->granule_lg2, half->tsz),
-	};
-	struct nst_mem *mem = tr->tables.mem;
-	struct arm_s1_leaf leaf;
-	enum smmu_event_type type;
-	unsigned int token = mem_enter(mem);
-
-	type = arm_s1_walk(&req, top, guest_slot, mem, &leaf);
-	mem_exit(mem, token);
 	atomic_fetch_add_explicit(&tr->walks, 1, memory_order_relaxed);
-	if (type == SMMU_F_WALK_EABT)
-		a->fetch_address = leaf.descriptor;
-	if (type)
-		return type;
-	a->page = (struct page){ leaf.address, leaf.page_lg2, leaf.rights, leaf.global };
-	a->new_page = true;
-	return SMMU_EVENT_NONE;
+	a->new_page = !type;
+	return type;
 }
 
 static enum smmu_event_type translate_stage1(struct smmu_xlate *tr,
@@ -306,12 +305,12 @@ static enum smmu_event_type translate_stage1(struct smmu_xlate *tr,
 		return SMMU_EVENT_NONE;
 	if (half->disabled) /* EPD forbids the walk, not the hit */
 		return SMMU_F_TRANSLATION;
-	return walk(tr, half, req->write, a);
+	return walk(tr, req->write, a);
 }
 
-static struct page identity(uint64_t iova)
+static struct smmu_page identity(uint64_t iova)
 {
-	return (struct page){
+	return (struct smmu_page){
 		.address = iova & ~(BIT64(IDENTITY_LG2) - 1),
 		.lg2 = IDENTITY_LG2,
 		.rights = ARM_S1_USER_READ | ARM_S1_USER_WRITE | ARM_S1_PRIV_READ |
@@ -323,6 +322,18 @@ static struct page identity(uint64_t iova)
 static bool is_too_high(const struct smmu_xlate *tr, uint64_t address)
 {
 	return address >> smmu_idr_address_bits(&tr->tables.idr);
+}
+
+/* Stage 1 passes the address on, if there can be one. */
+static enum smmu_event_type translate_stage2(struct smmu_xlate *tr,
+					     const struct nst_translate_request *req,
+					     struct attempt *a) REQUIRES_SHARED(tr->lock)
+{
+	if (is_too_high(tr, req->iova.v))
+		return SMMU_F_ADDR_SIZE;
+	if (find_page(tr, a, arm_s1_right(req->write, a->privileged)))
+		return SMMU_EVENT_NONE;
+	return walk(tr, req->write, a);
 }
 
 static enum smmu_event_type translate_shared(struct smmu_xlate *tr,
@@ -340,30 +351,38 @@ static enum smmu_event_type translate_shared(struct smmu_xlate *tr,
 	if (type)
 		return type;
 	a->privileged = is_privileged(&a->entry, req);
-	if (a->entry.kind == SMMU_XLATE_BYPASS)
+	switch (a->entry.kind) {
+	case SMMU_XLATE_STAGE1:
+	case SMMU_XLATE_NESTED:
+		return translate_stage1(tr, req, a);
+	case SMMU_XLATE_STAGE2:
+		return translate_stage2(tr, req, a);
+	default: /* SMMU_XLATE_BYPASS */
 		return is_too_high(tr, req->iova.v) ? SMMU_F_ADDR_SIZE : SMMU_EVENT_NONE;
-	return translate_stage1(tr, req, a);
+	}
 }
 
-static unsigned int class_of(const struct page *page)
+static unsigned int class_of(const struct attempt *a)
 {
 	unsigned int cls = 0;
 
-	while (class_shifts[cls] != page->lg2)
+	while (class_shifts[cls] != a->page.lg2)
 		cls++;
-	return cls + (page->global ? CLASS_GLOBAL : 0);
+	if (a->entry.kind == SMMU_XLATE_STAGE2)
+		return cls + CLASS_STAGE2;
+	return cls + (a->page.global ? CLASS_GLOBAL : 0);
 }
 
 static void remember(struct smmu_xlate *tr, const struct attempt *a)
 {
 	const struct smmu_xlate_entry *e = &a->entry;
+	unsigned int cls = a->new_page ? class_of(a) : 0;
 
 	rwlock_write(&tr->lock);
 	if (tr->generation == a->generation) {
 		*entry_slot(tr, e->rid, e->ssid) = *e;
 		if (a->new_page)
-			iotlb_insert(tr->iotlb, tag_of(&e->context, a->page.global),
-				     class_of(&a->page), a->va, a->page.address,
+			iotlb_insert(tr->iotlb, tag_of(e, cls), cls, a->va, a->page.address,
 				     (uint8_t)a->page.rights);
 	}
 	rwlock_write_end(&tr->lock);
@@ -379,26 +398,39 @@ static struct smmu_fault make_fault(const struct nst_translate_request *req,
 		.sid = req->rid,
 		.ssid = req->pasid,
 		.address = req->iova.v,
-		.fetch_address = a->fetch_address,
+		.fetch_address = a->fault.address,
 		.write = req->write,
 		.privileged = a->privileged,
+		.s2 = a->fault.s2,
+		.cls = a->fault.cls,
+		.ipa = a->fault.ipa,
 	};
 }
 
+/* The tables of stage 1 say it, and its CD what is to come of it. */
 static bool is_of_stage1(const struct attempt *a, enum smmu_event_type type)
 {
-	return a->entry.kind == SMMU_XLATE_STAGE1 && smmu_event_is_translation(type);
+	return (a->entry.kind == SMMU_XLATE_STAGE1 || a->entry.kind == SMMU_XLATE_NESTED) &&
+	       !a->fault.s2 && smmu_event_is_translation(type);
 }
 
-/* s5.5: CD.R, where nothing is to stall */
+/* s5.5: CD.S and STE.S2S */
+static bool is_to_stall(const struct attempt *a, enum smmu_event_type type)
+{
+	return a->fault.stall || (is_of_stage1(a, type) && a->entry.context.stall);
+}
+
+/* s5.5: CD.R and STE.S2R, where nothing is to stall */
 static void report(struct smmu_unit *u, const struct nst_translate_request *req,
 		   const struct attempt *a, enum smmu_event_type type) REQUIRES(u->cmd_lock)
 {
 	const struct smmu_context *c = &a->entry.context;
 	const struct smmu_fault fault = make_fault(req, a, type);
 
-	if (type != SMMU_E_ABORTED && (!is_of_stage1(a, type) || c->record || c->stall))
-		smmu_fault_report(u, &fault);
+	if (type == SMMU_E_ABORTED || a->fault.silent ||
+	    (is_of_stage1(a, type) && !c->record && !c->stall))
+		return;
+	smmu_fault_report(u, &fault);
 }
 
 /* -EEXIST: not an emulated device. */
@@ -430,13 +462,12 @@ static int refuse(struct smmu_unit *u, struct notifier *n, const struct nst_tran
 	int ret = 0;
 
 	mutex_lock(&u->cmd_lock);
-	if (n && a->entry.context.stall)
+	if (n && is_to_stall(a, *type))
 		ret = try(&u->xlate, req, a, type);
 	if (!ret && *type) {
 		ret = -EFAULT;
 		fault = make_fault(req, a, *type);
-		if (n && is_of_stage1(a, *type) && a->entry.context.stall &&
-		    smmu_stall_begin(u, n, &fault, tag))
+		if (n && is_to_stall(a, *type) && smmu_stall_begin(u, n, &fault, tag))
 			ret = -EINPROGRESS;
 		else
 			report(u, req, a, *type);

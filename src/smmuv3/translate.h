@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Translation for emulated devices, and its two caches: what requests of a (StreamID,
- * SubstreamID) go by, and pages by ASID. Both are emptied by commands as the specification
+ * SubstreamID) go by, and pages by VMID and ASID. Both are emptied by commands as the specification
  * asks, SMMUv3 IHI0070G.b s4.3 and s4.4; SMMUEN, GBPA and reset empty them whole. What is
  * wrong is not cached.
  *
@@ -33,12 +33,24 @@ struct smmu_xlate_entry {
 		SMMU_XLATE_NOTHING, /* an unused place of the cache */
 		SMMU_XLATE_BYPASS,
 		SMMU_XLATE_STAGE1,
+		SMMU_XLATE_STAGE2,
+		SMMU_XLATE_NESTED,
 	} kind;
 	nst_rid rid;
 	uint32_t ssid; /* of the request: may be NST_NO_PASID */
 	uint32_t cd;   /* index of its CD */
 	enum smmu_privcfg privcfg;
-	struct smmu_context context; /* SMMU_XLATE_STAGE1 */
+	uint16_t vmid;
+	struct smmu_context context; /* SMMU_XLATE_STAGE1 and _NESTED */
+	struct smmu_stage2 s2;	     /* SMMU_XLATE_STAGE2 and _NESTED */
+};
+
+/* What a walk has found: of two stages, what both have in one piece, and both allow. */
+struct smmu_page {
+	uint64_t address; /* as translated */
+	unsigned int lg2;
+	unsigned int rights; /* enum arm_s1_right */
+	bool global;
 };
 
 struct smmu_xlate {
@@ -69,6 +81,15 @@ static inline bool smmu_xlate_is_passthrough(const struct smmu_xlate *tr, nst_ri
 /* Both with the unit's cmd_lock held: its state has changed; a command is carried out. */
 void smmu_xlate_configure(struct smmu_unit *u);
 void smmu_xlate_invalidate(struct smmu_unit *u, const struct smmu_command *c);
+
+/*
+ * walk.c: what the tables of @entry say of @va, which is within what they translate. Returns the
+ * event; @fault then says more of it.
+ */
+NST_MUST_CHECK enum smmu_event_type smmu_walk(struct nst_mem *mem,
+					      const struct smmu_xlate_entry *entry, uint64_t va,
+					      bool write, bool privileged, struct smmu_page *page,
+					      struct smmu_table_fault *fault);
 
 /* viommu_ops.translate and .translate_or_stall */
 int smmu_xlate(struct nst_viommu *viommu, const struct nst_translate_request *req,

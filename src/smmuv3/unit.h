@@ -7,12 +7,13 @@
  *	vsmmu.c		the unit's part of a host IOMMU: names, commands, events
  *	queue.c		the command queue
  *	event.c		event records, global errors and interrupts
- *	translate.c	translation for emulated devices, and its caches
+ *	translate.c	translation for emulated devices, and its caches; walk.c: its walks
  *	notify.c	who is told of invalidations
  *	stall.c		transactions that wait for the guest
  *	caps.c		what the unit offers
  *	state.c		save and restore
- *	regs.c, command.c, tables.c	registers, commands, structures in memory
+ *	regs.c, command.c	registers, commands
+ *	tables.c, stage2.c	structures in memory
  */
 #ifndef SMMUV3_UNIT_H
 #define SMMUV3_UNIT_H
@@ -186,6 +187,9 @@ struct smmu_fault {
 	uint64_t address;	/* as the device gave it */
 	uint64_t fetch_address; /* of F_*_FETCH and F_WALK_EABT */
 	bool write, privileged, instruction;
+	bool s2; /* stage 2's; then the rest means something */
+	enum smmu_event_class cls;
+	uint64_t ipa;
 };
 void smmu_fault_report(struct smmu_unit *u, const struct smmu_fault *fault) REQUIRES(u->cmd_lock);
 struct smmu_event smmu_event_make(const struct smmu_fault *fault);

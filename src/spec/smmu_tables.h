@@ -2,8 +2,7 @@
 /*
  * SMMUv3 structures in memory: IHI 0070, that is SMMUv3 IHI0070G.b s5.2 Stream Table Entry,
  * s5.3 Level 1 Context Descriptor, s5.4 Context Descriptor. A field is named by the qword
- * it is in. Of the stream table entry here are the words of stage 1, the only ones that
- * cross from a guest to its host.
+ * it is in. Of the stream table entry only the words of stage 1 cross from a guest to its host.
  */
 #ifndef SPEC_SMMU_TABLES_H
 #define SPEC_SMMU_TABLES_H
@@ -36,6 +35,21 @@ _Static_assert(sizeof(struct smmu_ste) == 64, "a Stream Table Entry");
 #define SMMU_STE_1_GUEST                                                             \
 	(SMMU_STE_1_S1DSS | SMMU_STE_1_S1CIR | SMMU_STE_1_S1COR | SMMU_STE_1_S1CSH | \
 	 SMMU_STE_1_S1STALLD | SMMU_STE_1_EATS)
+
+#define SMMU_STE_2_S2VMID GENMASK64(15, 0)
+#define SMMU_STE_2_S2T0SZ GENMASK64(37, 32)
+#define SMMU_STE_2_S2SL0 GENMASK64(39, 38)
+#define SMMU_STE_2_S2TG GENMASK64(47, 46) /* as enum smmu_tg0 */
+#define SMMU_STE_2_S2PS GENMASK64(50, 48)
+#define SMMU_STE_2_S2AA64 BIT64(51)
+#define SMMU_STE_2_S2ENDI BIT64(52)
+#define SMMU_STE_2_S2AFFD BIT64(53)
+#define SMMU_STE_2_S2PTW BIT64(54)
+#define SMMU_STE_2_S2HD BIT64(55)
+#define SMMU_STE_2_S2HA BIT64(56)
+#define SMMU_STE_2_S2S BIT64(57)
+#define SMMU_STE_2_S2R BIT64(58)
+#define SMMU_STE_3_S2TTB GENMASK64(51, 4)
 
 enum smmu_ste_config { /* others with bit 2 clear: as SMMU_STE_ABORT */
 		       SMMU_STE_ABORT = 0,

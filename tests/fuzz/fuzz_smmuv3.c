@@ -37,8 +37,8 @@ static void take_log(void *opaque, enum nst_log_level level, const char *message
 	       !strstr(message, "refuses"));
 }
 static const struct nst_log log = { take_log, NULL, NST_LOG_ERROR };
-/* MSIs, ATS, RIL, substreams of 20 bits, stalls */
-static const struct smmu_idr idr = { .idr = { 0x0c443c1a, 0x02730510, 0, 0x1404, 0, 0x74 } };
+/* MSIs, ATS, stage 2, RIL, substreams of 20 bits, stalls */
+static const struct smmu_idr idr = { .idr = { 0x0c443c1b, 0x02730510, 0, 0x1414, 0, 0x74 } };
 
 static void set_up(void)
 {
@@ -136,8 +136,8 @@ static void do_step(struct nst_viommu *unit, const struct step *s)
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct nst_smmuv3_config config = { .log = &log, .send_msi = send_msi, .features = NST_SMMUV3_ATS | NST_SMMUV3_STALLS,
-					    .ssid_bits = 20 };
+	struct nst_smmuv3_config config = { .log = &log, .send_msi = send_msi, .ssid_bits = 20,
+		.features = NST_SMMUV3_ATS | NST_SMMUV3_STAGE2 | NST_SMMUV3_STALLS };
 	struct nst_viommu *unit;
 	struct step s;
 

@@ -18,8 +18,10 @@ struct row {
 #define SID 0xffffffff00000000ULL
 #define SSID 0x00000000fffff000ULL
 #define ASID 0xffff000000000000ULL
+#define VMID 0x0000ffff00000000ULL
 #define RANGE0 (0x1fULL << 12 | 0x1fULL << 20)
 #define ADDR 0xfffffffffffff000ULL
+#define IPA 0x000ffffffffff000ULL
 #define SSEC (1ULL << 10)
 
 static const struct row rows[] = {
@@ -30,19 +32,20 @@ static const struct row rows[] = {
 	{ "CFGI_CD", 0x05, SMMU_DO_CFGI_CD, SID | SSID, 1, SID | SSID, 1, SSEC },
 	{ "CFGI_CD_ALL", 0x06, SMMU_DO_CFGI_CDS, SID, 0, SID, 0, SSEC },
 	{ "CFGI_VMS_PIDM", 0x07, -1, 0, 0, 0, 0, 0 },
-	{ "TLBI_NH_ALL", 0x10, SMMU_DO_TLBI_ALL, 0, 0, 0, 0, 0 },
-	{ "TLBI_NH_ASID", 0x11, SMMU_DO_TLBI_ASID, ASID, 0, ASID, 0, 0 },
-	{ "TLBI_NH_VA", 0x12, SMMU_DO_TLBI_VA, ASID | RANGE0, ADDR | 0xf01, ASID | RANGE0,
+	{ "TLBI_NH_ALL", 0x10, SMMU_DO_TLBI_NH, VMID, 0, 0, 0, 0 },
+	{ "TLBI_NH_ASID", 0x11, SMMU_DO_TLBI_ASID, VMID | ASID, 0, ASID, 0, 0 },
+	{ "TLBI_NH_VA", 0x12, SMMU_DO_TLBI_VA, VMID | ASID | RANGE0, ADDR | 0xf01, ASID | RANGE0,
 	  ADDR | 0xf01, 0 },
-	{ "TLBI_NH_VAA", 0x13, SMMU_DO_TLBI_VAA, RANGE0, ADDR | 0xf01, RANGE0, ADDR | 0xf01, 0 },
+	{ "TLBI_NH_VAA", 0x13, SMMU_DO_TLBI_VAA, VMID | RANGE0, ADDR | 0xf01, RANGE0, ADDR | 0xf01,
+	  0 },
 	{ "TLBI_EL3_ALL", 0x18, -1, 0, 0, 0, 0, 0 },
 	{ "TLBI_EL3_VA", 0x1a, -1, 0, 0, 0, 0, 0 },
 	{ "TLBI_EL2_ALL", 0x20, -1, 0, 0, 0, 0, 0 },
 	{ "TLBI_EL2_ASID", 0x21, -1, 0, 0, 0, 0, 0 },
 	{ "TLBI_EL2_VA", 0x22, -1, 0, 0, 0, 0, 0 },
 	{ "TLBI_EL2_VAA", 0x23, -1, 0, 0, 0, 0, 0 },
-	{ "TLBI_S12_VMALL", 0x28, -1, 0, 0, 0, 0, 0 },
-	{ "TLBI_S2_IPA", 0x2a, -1, 0, 0, 0, 0, 0 },
+	{ "TLBI_S12_VMALL", 0x28, SMMU_DO_TLBI_VM, VMID, 0, 0, 0, 0 },
+	{ "TLBI_S2_IPA", 0x2a, SMMU_DO_TLBI_IPA, VMID | RANGE0, IPA | 0xf01, 0, 0, 0 },
 	{ "TLBI_NSNH_ALL", 0x30, SMMU_DO_TLBI_ALL, 0, 0, 0, 0, 0 },
 	{ "ATC_INV", 0x40, SMMU_DO_ATC_INV, SID, 0x3f | ADDR, SID | SSID | 0xa00, ADDR | 0x3f,
 	  SSEC },
@@ -52,9 +55,9 @@ static const struct row rows[] = {
 	{ "SYNC", 0x46, SMMU_DO_SYNC, 0xffffffff00003000ULL, 0x000ffffffffffffcULL, 0, 0, 0 },
 };
 
-/* MSIs, ATS, 16-bit ASIDs, substreams of 20 bits, RIL, stalls */
+/* MSIs, ATS, stage 2, 16-bit ASIDs and VMIDs, substreams of 20 bits, RIL, stalls */
 static const struct smmu_idr every = {
-	.idr = { 0x0c44301a | 1u << 10, 0x02730010 | 20 << 6, 0, 0x1404, 0, 0x74 },
+	.idr = { 0x0c44301b | 1u << 10, 0x02730010 | 20 << 6, 0, 0x1404, 0, 0x74 },
 };
 
 static enum smmu_cerror decode(uint64_t qw0, uint64_t qw1, const struct smmu_idr *idr,
@@ -90,9 +93,15 @@ static void every_opcode(void **state)
 static bool same(const struct smmu_command *a, const struct smmu_command *b)
 {
 	return a->stag == b->stag && a->retry == b->retry && a->what == b->what && a->sid == b->sid && a->last_sid == b->last_sid &&
-	       a->ssid == b->ssid && a->asid == b->asid && a->first == b->first &&
+	       a->ssid == b->ssid && a->asid == b->asid && a->vmid == b->vmid && a->first == b->first &&
 	       a->last == b->last && a->sync.signal == b->sync.signal &&
 	       a->sync.msi_address == b->sync.msi_address && a->sync.msi_data == b->sync.msi_data;
+}
+
+/* What a host is told instead, and 0 for nothing: it has no stage 2 of the guest's. */
+static uint64_t host_op(const struct row *r)
+{
+	return r->op == 0x28 ? 0x10 : r->op == 0x2a ? 0 : r->op;
 }
 
 /* Every bit that is no field: the command stays what it is, and the host does not see it. */
@@ -114,7 +123,7 @@ static void every_bit(void **state)
 				assert_int_equal(error, SMMU_CERROR_ILL);
 				continue;
 			}
-			if ((r->op == 0x12 || r->op == 0x13) && (qw1 & 0xc00)) {
+			if ((r->op == 0x12 || r->op == 0x13 || r->op == 0x2a) && (qw1 & 0xc00)) {
 				assert_int_equal(error, SMMU_CERROR_ILL); /* TG alone: s4.4.1.1 */
 				continue;
 			}
@@ -122,7 +131,7 @@ static void every_bit(void **state)
 			if (!(qw0 & r->fields0) && !(qw1 & r->fields1))
 				assert_true(same(&c, &plain));
 			if (r->host0 || r->host1 || (r->op >= 0x10 && r->op < 0x40)) {
-				assert_int_equal(le64_get(c.host.qw[0]), r->op | (qw0 & r->host0));
+				assert_int_equal(le64_get(c.host.qw[0]), host_op(r) | (qw0 & r->host0));
 				assert_int_equal(le64_get(c.host.qw[1]), qw1 & r->host1);
 			}
 		}
@@ -186,6 +195,38 @@ static void ranges(void **state)
 			continue;
 		assert_int_equal(c.first, cases[i].at);
 		assert_int_equal(c.last, cases[i].last);
+	}
+}
+
+/* Of which VM, and of what: s4.4.2, s4.4.3. All others are of any VM. */
+static void vmids(void **state)
+{
+	static const unsigned int ops[] = { 0x10, 0x11, 0x12, 0x13, 0x28, 0x2a };
+	struct smmu_idr idr = every;
+	struct smmu_command c;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		ok(decode(ops[i] | 0xabcdULL << 32, 0x5000, &idr, &c));
+		assert_int_equal(c.vmid, 0xabcd);
+	}
+	ok(decode(0x30 | VMID, 0, &idr, &c));
+	assert_int_equal(c.vmid, 0);
+	ok(decode(0x2a, UINT64_MAX & ~0xf00ULL, &idr, &c));
+	assert_int_equal(c.first, IPA);
+	assert_int_equal(c.last, IPA | 0xfff);
+	ok(decode(0x2a | 3 << 12, 0x5000 | 1 << 10, &idr, &c));
+	assert_int_equal(c.first, 0x5000);
+	assert_int_equal(c.last, 0x8fff);
+	assert_int_equal(decode(0x2a, 0x5000 | 1 << 10, &idr, &c), SMMU_CERROR_ILL);
+	idr.idr[3] &= ~(1u << 10); /* RIL */
+	ok(decode(0x2a | 3 << 12, 0x5000 | 1 << 10, &idr, &c));
+	assert_int_equal(c.last, 0x5fff);
+	idr.idr[0] &= ~1u; /* S2P: then there are none */
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		enum smmu_cerror error = decode(ops[i] | 0xabcdULL << 32, 0x5000, &idr, &c);
+
+		assert_int_equal(error, ops[i] >= 0x28 ? SMMU_CERROR_ILL : SMMU_CERROR_NONE);
+		assert_int_equal(c.vmid, 0);
 	}
 }
 
@@ -261,6 +302,7 @@ int main(void)
 		cmocka_unit_test(every_bit),
 		cmocka_unit_test(streams),
 		cmocka_unit_test(ranges),
+		cmocka_unit_test(vmids),
 		cmocka_unit_test(what_is_not_offered),
 		cmocka_unit_test(syncs_and_device_tlbs),
 		cmocka_unit_test(answers_to_stalls),

@@ -245,7 +245,7 @@ static void wrong_configurations_are_refused(void **state)
 	struct rig *rig = *state;
 	static const struct nst_smmuv3_config wrong[] = {
 		{ .ssid_bits = 21 }, { .oas_bits = 43 },       { .oas_bits = 52 },
-		{ .features = 2 },   { .features = 1u << 31 },
+		{ .features = 8 },   { .features = 1u << 31 },
 	};
 	struct nst_viommu *unit;
 
