@@ -43,7 +43,8 @@ static const char help[] =
 	"                    with --host /dev/iommu: a PCI device of this machine that vfio-pci\n"
 	"                    has; also by its VFIO device, /dev/vfio/devices/vfio0\n"
 	"  --offer FEATURE   what the unit offers beyond first-stage tables of four levels:\n"
-	"                    second-stage, nested or five-level; again for more. VT-d only\n"
+	"                    second-stage, nested or five-level; again for more. Of an SMMUv3 beyond\n"
+	"                    stage 1: stage-2\n"
 	"  --memory SIZE     memory of the machine, with M or G (default: 256M)\n"
 	"  --load FILE       go on as the machine that \"nestor_save\" wrote there; the other options\n"
 	"                    are to be the same\n"
@@ -107,12 +108,21 @@ struct options {
 	enum qtest_unit unit;
 	enum host_kind host;
 	bool passthrough, verbose;
-	unsigned int num_devices, features;
+	unsigned int num_devices;
+	unsigned int features[2]; /* by enum qtest_unit */
 	struct device_choice devices[QTEST_MAX_FUNCTIONS];
 	bool need_host, named; /* a device to pass through, one of this machine */
 	uint64_t memory;
 	const char *socket, *load, *save;
 };
+
+static int take_offer(struct options *o, const char *name)
+{
+	if (strcmp(name, "stage-2"))
+		return vtd_feature_take(name, &o->features[QTEST_VTD]);
+	o->features[QTEST_SMMUV3] |= NST_SMMUV3_STAGE2;
+	return -1;
+}
 
 static int take_device(struct options *o, const char *text)
 {
@@ -187,7 +197,7 @@ static int take_option(int opt, struct options *o)
 	case OPT_HOST:
 		return host_choice_parse(optarg, &o->host);
 	case OPT_OFFER:
-		return vtd_feature_take(optarg, &o->features);
+		return take_offer(o, optarg);
 	case OPT_MEMORY:
 		return take_memory(o, optarg);
 	case OPT_LOAD:
@@ -278,11 +288,15 @@ static int parse(int argc, char **argv, struct options *o)
 	status = check_devices(o);
 	if (status >= 0)
 		return status;
-	if (o->unit != QTEST_VTD && o->features) {
-		complain("--offer is for --viommu vtd");
+	if (o->unit != QTEST_VTD && o->features[QTEST_VTD]) {
+		complain("--offer names what only a VT-d unit has; an SMMUv3 has \"stage-2\"");
 		return EXIT_USAGE;
 	}
-	if (o->need_host && (o->features & ~NST_VTD_FIVE_LEVEL)) {
+	if (o->unit != QTEST_SMMUV3 && o->features[QTEST_SMMUV3]) {
+		complain("--offer stage-2 is for --viommu smmuv3");
+		return EXIT_USAGE;
+	}
+	if (o->need_host && (o->features[QTEST_VTD] & ~NST_VTD_FIVE_LEVEL)) {
 		complain("--passthrough devices cannot have the features that --offer names");
 		return EXIT_USAGE;
 	}
@@ -339,7 +353,7 @@ static int make_machine(const struct options *o, struct nst_host *host, const st
 		.host = host,
 		.log = log,
 		.memory = o->memory,
-		.features = o->features,
+		.features = o->features[o->unit],
 	};
 	int ret = machine_create(&config, out), status = -1;
 

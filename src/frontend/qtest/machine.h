@@ -40,7 +40,7 @@ struct qtest_machine_config {
 	struct nst_host *host; /* NULL: emulated functions only */
 	const struct nst_log *log;
 	uint64_t memory;       /* bytes, whole pages, up to QTEST_MAX_MEMORY */
-	unsigned int features; /* enum nst_vtd_feature; of QTEST_SMMUV3 none */
+	unsigned int features; /* enum nst_vtd_feature, or nst_smmuv3_feature but _ATS */
 };
 
 /* Errors: -EINVAL (memory, features), -ENOMEM, or what nst_vm_create() and nst_vm_map() give. */
