@@ -7,7 +7,8 @@
 #   register   bits (of column "one") of the register at the offset "key" may differ
 #   reason     a fault's reason is "one" on the first and "other" on the second; "none": no fault is recorded. The key
 #              says in which mode of translation tables; "event" is an SMMUv3's
-#   record     bits of the upper half of a fault record may differ; of an event, those of the word "type.word"
+#   record     bits of the upper half of a fault record may differ; of an event, those of the word "type.word", or, of
+#              one that stage 2 has caused, of "class.word" ("fetch-class.word" if it is an external abort)
 #   not seen   the second does not have this observation; of an SMMUv3, events of this type are not compared
 #
 import itertools
@@ -29,6 +30,13 @@ def read_table():
             rows.append(cells)
     assert rows, DOCUMENT
     return rows
+
+
+def event_keys(event):
+    keys = [f"0x{event[0] & 0xff:02x}"]
+    if event[1] >> 39 & 1:      # S2
+        keys.append(("fetch-" if keys[0] == "0x0b" else "") + ("cd", "tt", "in", "reserved")[event[1] >> 40 & 3])
+    return keys
 
 
 class Rules:
@@ -55,13 +63,13 @@ class Rules:
         for name, *_ in self.of("not seen", who, label.split()[0]):
             return self.allow(name)
         if label.startswith("register"):
-            return self.same_bits("register", who, label.split()[1], one, other)
+            return self.same_bits("register", who, [label.split()[1]], one, other)
         if label == "events":
             return self.same_events(who, one, other)
         return label == "fault" and self.same_fault(who, mode, one, other)
 
-    def same_bits(self, kind, who, key, one, other):
-        for name, bits, _ in self.of(kind, who, key):
+    def same_bits(self, kind, who, keys, one, other):
+        for name, bits, _ in itertools.chain(*(self.of(kind, who, key) for key in keys)):
             if (one ^ other) & int(bits, 16):
                 self.allow(name)
                 other ^= (one ^ other) & int(bits, 16)
@@ -77,7 +85,7 @@ class Rules:
         if not one or not other:
             return True
         reason = 0xff << 32
-        return one[0] == other[0] and self.same_bits("record", who, mode, one[1] | reason, other[1] | reason)
+        return one[0] == other[0] and self.same_bits("record", who, [mode], one[1] | reason, other[1] | reason)
 
     def same_events(self, who, one, other):
         """Records of an event queue, each of four words, in order, without those of types that are not to be seen."""
@@ -90,7 +98,8 @@ class Rules:
                 if not found:
                     return False
                 self.allow(found)
-            elif not all(self.same_bits("record", who, f"{types[0]}.{n}", *pair) for n, pair in enumerate(zip(a, b))):
+            elif not all(self.same_bits("record", who, [f"{key}.{n}" for key in event_keys(b)], *pair)
+                         for n, pair in enumerate(zip(a, b))):
                 return False
         return True
 

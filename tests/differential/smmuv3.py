@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # The SMMUv3 of QEMU's virt and of Nestor: what a target needs to know of it.
+import smmuv3_nested
 import smmuv3_program
 import target
-from smmuv3_program import generate, place  # noqa: F401
+from smmuv3_program import place  # noqa: F401
 
-MODES, SETUP = ("stage1",), 1
+MODES, SETUP = ("stage1", "nested"), 1
+GENERATORS = {"stage1": smmuv3_program.Generator, "nested": smmuv3_nested.Generator}
 ECAM = 0x4010000000
 ATTRS = 0xa             # of a request: non-secure, and that this is meant
 GERROR, GERRORN, EVENTQ_PROD, EVENTQ_CONS = 0x60, 0x64, 0x100a8, 0x100ac
@@ -50,16 +52,24 @@ def situation(before, op):
     return "event"
 
 
+def generate(seed, mode, steps):
+    return GENERATORS[mode](seed, mode, steps).steps
+
+
 def qemu(mode):
-    """The last of QEMU's virt machines whose SMMUv3 has stage 1 only."""
+    """The last of QEMU's virt machines whose SMMUv3 has stage 1 only; or the present one, which has both."""
     command, environment = target.command("qemu-system-aarch64", "debian13-arm64")
-    return Target("qemu", command + target.qemu_options("virt-9.1,iommu=smmuv3"), environment)
+    machine = "virt-9.1" if mode == "stage1" else "virt"
+    return Target("qemu", command + target.qemu_options(f"{machine},iommu=smmuv3"), environment)
 
 
 def nestor(program, mode, kind):
-    return Target(f"smmuv3 {kind}", [program] + target.nestor_options(kind) + ["--viommu", "smmuv3"])
+    offer = ["--offer", "stage-2"] if mode == "nested" else []
+    return Target(f"smmuv3 {kind}", [program] + target.nestor_options(kind) + ["--viommu", "smmuv3"] + offer)
 
 
 def all_of(program, mode):
-    return target.all_of([lambda: qemu(mode), lambda: nestor(program, mode, "emulated"),
-                          lambda: nestor(program, mode, "passthrough")])
+    makers = [lambda: qemu(mode), lambda: nestor(program, mode, "emulated")]
+    if mode == "stage1":    # second stages are not passed through
+        makers.append(lambda: nestor(program, mode, "passthrough"))
+    return target.all_of(makers)

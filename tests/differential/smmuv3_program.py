@@ -32,8 +32,9 @@ SYNC, NOTHING = 0x46, 0x01                      # the second: CMD_PREFETCH_CONFI
 class Domain:
     """A context descriptor, and its tables."""
 
-    def __init__(self, asid, at, granule, tsz, upper):
+    def __init__(self, asid, at, granule, tsz, upper, vmid=0):
         self.asid, self.at, self.granule, self.tsz, self.upper = asid, at, granule, tsz, upper
+        self.vm, self.tag = vmid << 32, asid << 48 | vmid << 32         # in commands
         self.stride = granule - 3
         self.start = 4 - -(-(64 - tsz - granule) // self.stride)
         self.base = 2 ** 64 - 2 ** (64 - tsz) if upper else 0
@@ -55,6 +56,8 @@ class Domain:
 
 
 class Generator:
+    NOWHERE = 1 << 46       # translated to nothing by any domain
+
     def __init__(self, seed, mode, steps):
         self.random = random.Random(f"{mode} {seed}")
         self.steps, self.step = [], []
@@ -63,23 +66,32 @@ class Generator:
         self.two_levels = self.random.random() < 0.5
         self.split = self.random.choice((6, 8, 10))
         self.domains = []
-        for n in range(5):
-            granule = self.random.choice((12, 12, 14, 16))
-            tsz = self.random.choice({12: (16, 25, 32, 34), 14: (16, 17, 28), 16: (16, 22, 30)}[granule])
-            domain = Domain(n + 1, CDS + 64 * n, granule, tsz, self.random.random() < 0.3)
-            domain.top = self.table(domain)
-            self.domains.append(domain)
+        self.make_domains()
         self.entries = [None, None]     # the domain each device is on
         self.begin()
+        kinds = self.kinds()
         while len(self.steps) < steps:
-            self.random.choices((self.map, self.unmap, self.dma, self.attach, self.damage, self.damage_context,
-                                 self.damage_stream, self.registers, self.bad_command, self.switch, self.flood, self.wrong_queue,
-                                 self.unmap_several),
-                                (20, 6, 45, 8, 5, 5, 3, 4, 3, 3, 1, 1, 4))[0]()
+            self.random.choices(tuple(kinds), tuple(kinds.values()))[0]()
             self.done()
         self.step += [("memory", at, 0x10000) for at in range(TABLES, self.next_table, 0x10000)]
         self.step += [("memory", DATA + n * DATA_STRIDE, 0x1000) for n in range(DATA_PAGES)]
         self.done()
+
+    def kinds(self):
+        """How often which step comes."""
+        return {self.map: 20, self.unmap: 6, self.dma: 45, self.attach: 8, self.damage: 5, self.damage_context: 5,
+                self.damage_stream: 3, self.registers: 4, self.bad_command: 3, self.switch: 3, self.flood: 1,
+                self.wrong_queue: 1, self.unmap_several: 4}
+
+    def make_domains(self):
+        for n in range(5):
+            self.domains.append(self.make_domain(n + 1, n))
+            self.domains[-1].top = self.table(self.domains[-1])
+
+    def make_domain(self, asid, n, vmid=0):
+        granule = self.random.choice((12, 12, 14, 16))
+        tsz = self.random.choice({12: (16, 25, 32, 34), 14: (16, 17, 28), 16: (16, 22, 30)}[granule])
+        return Domain(asid, CDS + 64 * n, granule, tsz, self.random.random() < 0.3, vmid)
 
     # --- pieces
 
@@ -126,7 +138,8 @@ class Generator:
             self.control(part)
         self.issue((4, 31), (0x30, 0))
         for domain in self.domains:
-            self.store(domain.at, *domain.words())
+            if domain.at:
+                self.store(domain.at, *domain.words())
         self.done()
         self.attach_all()
 
@@ -170,20 +183,27 @@ class Generator:
 
     def flush(self, domain, iova, lg2):
         """One of the ways to have a change of these pages seen."""
-        asid, address = domain.asid << 48, iova & ~((1 << lg2) - 1)
-        ways = [(0x10, 0), (0x11 | asid, 0), (0x30, 0), (0x12 | asid, address), (0x13, address)]
+        tag, vm, address = domain.tag, domain.vm, iova & ~((1 << lg2) - 1)
+        ways = [(0x10 | vm, 0), (0x11 | tag, 0), (0x30, 0), (0x12 | tag, address), (0x13 | vm, address)]
         granules = 1 << lg2 - domain.granule
         tg = (domain.granule - 10) // 2
         scale = max(granules.bit_length() - 1 - self.random.choice((0, 1, 2)), 0)
         num = (granules >> scale) - 1
         if num or scale:
-            ways += [(0x12 | asid | num << 12 | scale << 20, address | tg << 10),
-                     (0x13 | num << 12 | scale << 20, address | tg << 10)]
+            ways += [(0x12 | tag | num << 12 | scale << 20, address | tg << 10),
+                     (0x13 | vm | num << 12 | scale << 20, address | tg << 10)]
         else:
-            ways += [(0x12 | asid, address | tg << 10 | 3 << 8), (0x13 | 1 << 12, address | tg << 10)]
+            ways += [(0x12 | tag, address | tg << 10 | 3 << 8), (0x13 | vm | 1 << 12, address | tg << 10)]
         self.issue(self.random.choice(ways))
 
-    def bits(self):
+    def flush_several(self, domain, first, num, scale):
+        where = num << 12 | scale << 20, first | (domain.granule - 10) // 2 << 10
+        self.issue((self.random.choice((0x12 | domain.tag, 0x13 | domain.vm)) | where[0], where[1]))
+
+    def flush_all(self, domain):
+        self.issue((0x11 | domain.tag, 0))
+
+    def bits(self, domain):
         """Of a leaf: mostly what allows everything."""
         odd = self.random.random() < 0.15
         return NG | USER | (self.random.choice((AF | READ_ONLY, 0)) if odd else AF | self.random.choice((0, 3 << 8, 1 << 54)))
@@ -210,7 +230,7 @@ class Generator:
         if self.memory.get(slot, 0) & 1:                        # break before make
             self.store(slot, 0)
             self.flush(domain, iova, lg2)
-        self.store(slot, gpa | self.bits() | (BLOCK if level == 2 else 3))
+        self.store(slot, gpa | self.bits(domain) | (BLOCK if level == 2 else 3))
         domain.pages[iova] = (gpa, lg2)
         self.flush(domain, iova, lg2)
         self.touch(domain, iova)
@@ -245,8 +265,7 @@ class Generator:
             del domain.pages[iova]
             if slot is not None:
                 self.store(slot, 0)
-        tg = (domain.granule - 10) // 2
-        self.issue((self.random.choice((0x12 | domain.asid << 48, 0x13)) | num << 12 | scale << 20, first | tg << 10))
+        self.flush_several(domain, first, num, scale)
         for iova in pages:
             self.touch(domain, iova)
 
@@ -269,17 +288,23 @@ class Generator:
             return
         good = self.memory[slot]
         beyond = good & ~0xffffffff0000 | BEYOND
-        bad = self.random.choice((0, beyond, good & ~1, good | 1 << 46) if at < last else
+        bad = self.random.choice(self.bad_tables(domain, good, beyond) if at < last else
                                  (0, beyond, good & ~1, good | 1 << 46, good & ~AF, good | READ_ONLY, good & ~2 | at == 2))
         if at < last and self.random.random() < 0.3:
             bad = good | 1 << 62                                # APTable: not to be written
         device = self.on(domain)
         self.op("store", slot, bad)
-        self.issue((0x11 | domain.asid << 48, 0))
+        self.flush_all(domain)
         self.probe(device, domain, iova)
         self.op("store", slot, good)
-        self.issue((0x11 | domain.asid << 48, 0))
+        self.flush_all(domain)
         self.probe(device, domain, iova)
+
+    def other(self, domain, iova):
+        return domain.base ^ 1 << 45
+
+    def bad_tables(self, domain, good, beyond):
+        return 0, beyond, good & ~1, good | 1 << 46
 
     def on(self, domain):
         """A device that is on the domain, or any."""
@@ -332,9 +357,9 @@ class Generator:
         for words in (bad, good):
             self.op("store", domain.at, *words)
             changed = [(5 | n << 32, 1) for n in SIDS] if self.random.random() < 0.5 else [(6 | n << 32, 0) for n in SIDS]
-            self.issue(*changed, (0x11 | domain.asid << 48, 0))
+            self.issue(*changed, (0x11 | domain.tag, 0))
             self.probe(device, domain, iova)
-            self.probe(device, domain, self.random.choice((domain.base ^ 1 << 45, iova)))
+            self.probe(device, domain, self.random.choice((self.other(domain, iova), iova)))
 
     def damage_stream(self):
         """The stream table itself, or its level 1."""
@@ -411,12 +436,14 @@ class Generator:
         for size, at in REGISTERS:
             self.op("read", size, at)
 
+    def bad_commands(self):
+        sid = SIDS[0] << 32
+        return ((0, 0), (0x07, 0), (0x14, 0), (0x15, 0), (0x31, 0), (0x47, 0), (0xff, 0), (0x28, 0), (0x2a, 0), (0x60, 0),
+                (3 | sid | 1 << 10, 0), (4 | 1 << 10, 31), (5 | sid | 1 << 10, 0), (6 | sid | 1 << 10, 0))
+
     def bad_command(self):
         """A command that is refused: the queue stops there; the guest mends it, and says that it has seen the error."""
-        sid = SIDS[0] << 32
-        self.op("put", *self.random.choice(
-            ((0, 0), (0x07, 0), (0x14, 0), (0x15, 0), (0x31, 0), (0x47, 0), (0xff, 0), (0x28, 0), (0x2a, 0), (0x60, 0),
-             (3 | sid | 1 << 10, 0), (4 | 1 << 10, 31), (5 | sid | 1 << 10, 0), (6 | sid | 1 << 10, 0))))
+        self.op("put", *self.random.choice(self.bad_commands()))
         self.op("tail")
         self.op("read", 4, CMDQ_CONS)
         self.op("mend", NOTHING, 0)
@@ -429,9 +456,9 @@ class Generator:
         if not self.entries[device]:
             return
         for n in range(self.random.randrange(4, 9)):
-            self.op("dma_only", device, (1 << 46) + n * 0x1000, 4, DATA)
+            self.op("dma_only", device, self.NOWHERE + n * 0x1000, 4, DATA)
         self.op("events")
-        self.op("dma", device, 1 << 46, 4, DATA)
+        self.op("dma", device, self.NOWHERE, 4, DATA)
         self.op("acknowledge")
 
     def wrong_queue(self):
@@ -455,20 +482,16 @@ class Generator:
         if not self.entries[device]:
             return
         self.control(clear=EVENTQEN)
-        self.op("dma", device, 1 << 46, 4, DATA)
+        self.op("dma", device, self.NOWHERE, 4, DATA)
         self.op("write", 8, EVENTQ_BASE, BEYOND | EVENTQ_LG2)
         self.control(EVENTQEN)
-        self.op("dma_only", device, 1 << 46, 4, DATA)
+        self.op("dma_only", device, self.NOWHERE, 4, DATA)
         self.op("acknowledge")
         self.control(clear=EVENTQEN)
         self.op("write", 8, EVENTQ_BASE, EVENTQ | EVENTQ_LG2)
         self.op("write", 4, EVENTQ_PROD, 0)
         self.op("write", 4, EVENTQ_CONS, 0)
         self.control(EVENTQEN)
-
-
-def generate(seed, mode, steps):
-    return Generator(seed, mode, steps).steps
 
 
 def place(steps):

@@ -8,7 +8,9 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import compare  # noqa: E402
 import smmuv3  # noqa: E402
+import smmuv3_nested as nested  # noqa: E402
 import smmuv3_program as program  # noqa: E402
+import target  # noqa: E402
 from tap import main, test  # noqa: E402
 
 NESTOR = sys.argv[1]
@@ -22,14 +24,23 @@ GOOD = program.DATA | 3 | program.AF | program.NG | program.USER
 DONE, REFUSED = "done, there", "refused, elsewhere"
 
 
-@test
-def stage_1_programs(scratch):
+def agree(mode):
     rules, operations = compare.Rules(), 0
     for seed in range(1, PROGRAMS + 1):
-        count, difference = compare.check(NESTOR, seed, "stage1", STEPS, rules)
+        count, difference = compare.check(NESTOR, seed, mode, STEPS, rules)
         operations += count
         assert not difference, difference
     print(f"# {operations} operations, {sum(rules.used.values())} known differences")
+
+
+@test
+def stage_1_programs(scratch):
+    agree("stage1")
+
+
+@test
+def nested_programs(scratch):
+    agree("nested")
 
 
 @test
@@ -39,7 +50,7 @@ def a_difference_is_seen_and_shrunk(scratch):
         def __init__(self):
             super().__init__()
             self.rows = [row for row in self.rows if row[0] != "address of a context descriptor"]
-    steps = program.generate(1, "stage1", 20)
+    steps = smmuv3.generate(1, "stage1", 20)
     steps[-1] = [("store", STE, 1 | program.STAGE1 << 1 | program.BEYOND, *(0,) * 7), ("write", 4, program.CR0, 0),
                  ("write", 8, program.STRTAB_BASE, STRTAB), ("write", 4, program.STRTAB_CFG, program.STRTAB_LG2),
                  ("write", 4, program.CR0, 0xd), *commands((4, 31)), ("dma", 0, IOVA, 4, program.DATA)]
@@ -56,7 +67,8 @@ def a_difference_is_seen_and_shrunk(scratch):
 
 @test
 def programs_are_reproducible(scratch):
-    assert program.generate(7, "stage1", 30) == program.generate(7, "stage1", 30) != program.generate(8, "stage1", 30)
+    for mode in smmuv3.MODES:
+        assert smmuv3.generate(7, mode, 30) == smmuv3.generate(7, mode, 30) != smmuv3.generate(8, mode, 30)
 
 
 # --- defects of QEMU 11.1.3; a newer QEMU that does it right fails here
@@ -85,10 +97,10 @@ def two_levels(span):
             ("write", 4, program.STRTAB_CFG, 1 << 16 | 6 << 6 | 16)]
 
 
-def seen(*steps, count=1, stream_table=linear):
-    """The last operations after the unit was set up, on QEMU and on the two kinds of Nestor."""
+def seen(*steps, count=1, stream_table=linear, mode="stage1"):
+    """The last operations after the unit was set up, on QEMU and on the kinds of Nestor."""
     setup = [*tables(), *queues(), *stream_table(), ("write", 4, program.CR0, 0xd), *commands((4, 31), (0x30, 0))]
-    targets, results = smmuv3.all_of(NESTOR, "stage1"), []
+    targets, results = smmuv3.all_of(NESTOR, mode), []
     try:
         for t in targets:
             values = [value for step in program.place([setup, *steps]) for op in step for _, value in t.run(op)]
@@ -181,6 +193,164 @@ def dirty_state_of_the_host(scratch):
     change = [("store", CD, *wrong), *commands((6 | program.SIDS[0] << 32, 0))]
     qemu, emulated, passthrough = seen([*change, dma()], count=2)
     assert qemu == emulated == (REFUSED, (event(0xa),)) and passthrough == (DONE, ()), (qemu, emulated, passthrough)
+
+
+# --- the same of two stages
+
+VM, S2_GOOD = program.TABLES + 0x100000, program.AF | nested.NORMAL | nested.READ | nested.WRITE
+S2_RECORD = nested.S2AA64 | nested.S2R | 4 << 48
+LEVEL1 = S2_RECORD | 25 << 32 | 1 << 38         # 4 KiB, 39 bits
+
+
+def identity():
+    """A stage 2 by which all of memory is where it is, in one page of 1 GiB."""
+    return [("store", VM + 8, 0x40000000 | S2_GOOD | program.BLOCK)]
+
+
+def stream(config, word2, ttb=VM):
+    return [("store", STE, 1 | config << 1 | CD, 0, word2, ttb, 0, 0, 0, 0), *commands((4, 31), (0x30, 0))]
+
+
+def stage2(word2, *more, ttb=VM, iova=program.DATA, count=2):
+    return seen([*more, *stream(nested.STAGE2, word2, ttb), dma(iova)], count=count, mode="nested")
+
+
+BAD_STE = (REFUSED, (event(4),))
+
+
+@test
+def what_both_do_with_two_stages(scratch):
+    assert stage2(LEVEL1, *identity()) == [(DONE, ())] * 2
+    assert seen([*identity(), *stream(nested.NESTED, LEVEL1), dma()], count=2, mode="nested") == [(DONE, ())] * 2
+    assert stage2(LEVEL1, ("store", VM + 8, 0)) == [(REFUSED, (event(0x10, 1 << 39 | 2 << 40, program.DATA, program.DATA),))] * 2
+    for word in (S2_RECORD | 25 << 32 | 3 << 38, LEVEL1 | 3 << 46, LEVEL1 | nested.S2S, LEVEL1 | nested.S2ENDI):
+        assert stage2(word, *identity()) == [BAD_STE] * 2, hex(word)
+
+
+@test
+def commands_of_stage_2(scratch):
+    """There are none without it, and all do what they say with it."""
+    for command in ((0x28, 0), (0x2a, 0)):
+        for mode, cons in (("stage1", 1 << 24 | 3), ("nested", 4)):
+            found = seen([("put", *command), ("tail",), ("read", 4, program.CMDQ_CONS)], mode=mode)
+            assert found == [cons] * len(found), (command, found)
+
+
+@test
+def updates_of_stage_2(scratch):
+    """s5.2, S2HA and S2HD: nothing updates tables (IDR0.HTTU), so they are illegal. QEMU does not look."""
+    for bit in (55, 56):
+        assert stage2(LEVEL1 | 1 << bit, *identity()) == [(DONE, ()), BAD_STE]
+
+
+@test
+def sizes_of_stage_2(scratch):
+    """s5.2, S2T0SZ: the limit is the IAS, which is the OAS; for QEMU it is S2PS."""
+    assert stage2(LEVEL1 & ~(7 << 48), *identity()) == [BAD_STE, (DONE, ())]
+
+
+@test
+def first_levels_of_stage_2(scratch):
+    """s5.2, S2SL0: a table that has less than one bit of the address to translate is none to begin with."""
+    word = S2_RECORD | 34 << 32 | 1 << 38
+    qemu, nestor = stage2(word, ("store", VM, 0x40000000 | S2_GOOD | program.BLOCK), iova=0x1000000)
+    assert qemu != BAD_STE and nestor == BAD_STE, (qemu, nestor)
+
+
+@test
+def tables_side_by_side(scratch):
+    """Of tables that begin stage 2 together QEMU finds the first only."""
+    word, at = S2_RECORD | 30 << 32, VM + (program.DATA >> 21) * 8       # level 2, 16 tables
+    qemu, nestor = stage2(word, ("store", at, (program.DATA & ~0x1fffff) | S2_GOOD | program.BLOCK))
+    assert qemu[0] == REFUSED and nestor == (DONE, ()), (qemu, nestor)
+
+
+@test
+def tables_in_device_memory(scratch):
+    """s5.2, S2PTW: QEMU does not look."""
+    device = [("store", VM + 8, 0x40000000 | S2_GOOD & ~nested.NORMAL | program.BLOCK)]
+    found = seen([*device, *stream(nested.NESTED, LEVEL1 | nested.S2PTW), dma()], count=2, mode="nested")
+    assert found == [(DONE, ()), (REFUSED, (event(0x13, 1 << 39, IOVA, CD),))], found
+
+
+@test
+def a_page_that_was_read(scratch):
+    """s5.5, S2R: a write to what is cached without that right is, for QEMU, no fault of stage 2; so it is not told."""
+    there = S2_GOOD & ~nested.WRITE
+    pages = [("store", VM + 8, VM + 0x1000 | 3), ("store", VM + 0x1000 + (CD - 0x40000000 >> 21) * 8, VM + 0x2000 | 3),
+             ("store", VM + 0x2000 + (CD >> 12 & 511) * 8, CD | there | 3)]
+    first = [*pages, *stream(nested.NESTED, LEVEL1), dma()]
+    second = [("store", STE, 1 | nested.STAGE2 << 1, 0, LEVEL1, VM, 0, 0, 0, 0), *commands((4, 31)), dma(CD)]
+    qemu, nestor = seen(first, second, count=2, mode="nested")
+    assert qemu == (REFUSED, ()) and nestor == (REFUSED, (event(0x13, 1 << 39 | 2 << 40, CD, CD),)), (qemu, nestor)
+
+
+@test
+def a_table_of_many_pages(scratch):
+    """A table of stage 1 of 64 KiB that stage 2 has in pages of 4 KiB: QEMU looks where the first of them is."""
+    domain = program.Domain(ASID, CD, 16, 22, False)
+    domain.top = program.TABLES + 0x200000
+    table, last = program.TABLES + 0x210000, program.TABLES + 0x220000
+    iova = 0xffff0000                                           # the last entry of its table
+    pages = [("store", CD, *domain.words()), ("store", domain.top + 7 * 8, table | 3),
+             ("store", last + 0xf000 + 0xff8, program.DATA | 3 | program.AF | program.NG | program.USER),
+             ("store", VM + 8, VM + 0x1000 | 3)]
+    pages += [("store", VM + 0x1000 + n * 8, 0x40000000 + (n << 21) | S2_GOOD | program.BLOCK) for n in range(16)]
+    at = table - 0x40000000
+    pages += [("store", VM + 0x1000 + (at >> 21) * 8, VM + 0x2000 | 3)]
+    pages += [("store", VM + 0x2000 + n * 8, (0x40000000 + (at >> 21 << 21) + (n << 12)) | S2_GOOD | 3) for n in range(512)]
+    pages += [("store", VM + 0x2000 + (table + 0xf000 >> 12 & 511) * 8, last + 0xf000 | S2_GOOD | 3)]
+    qemu, nestor = seen([*pages, *stream(nested.NESTED, LEVEL1), dma(iova)], count=2, mode="nested")
+    assert qemu[0] == REFUSED and nestor == (DONE, ()), (qemu, nestor)
+
+
+@test
+def a_table_beyond_the_output_size(scratch):
+    """s3.4: it is stage 1's fault, of the access; QEMU says that it is of a table, and gives its address."""
+    beyond = [("store", program.TABLES, 1 << 46 | 3)]
+    qemu, nestor = seen([*identity(), *beyond, *stream(nested.NESTED, LEVEL1), dma()], count=2, mode="nested")
+    assert nestor == (REFUSED, (event(0x11, 2 << 40, IOVA),)) and qemu == (REFUSED, (event(0x11, 1 << 40, IOVA, 1 << 46),)), \
+        (qemu, nestor)
+
+
+@test
+def tables_before_addresses(scratch):
+    """QEMU has the top table of stage 1 translated, and its fault told, before it looks at the address."""
+    words = DOMAIN.words()
+    words[1] = program.BEYOND
+    qemu, nestor = seen([*identity(), ("store", CD, *words), *stream(nested.NESTED, LEVEL1), dma(1 << 45)], count=2, mode="nested")
+    assert nestor == (REFUSED, (event(0x10, 2 << 40, 1 << 45),)), nestor
+    assert qemu == (REFUSED, (event(0x10, 1 << 35 | 1 << 39 | 1 << 40, 1 << 45, program.BEYOND),)), qemu
+
+
+@test
+def tables_of_32_bits(scratch):
+    """s5.2, S2AA64: there are none, so the entry is illegal; QEMU ends."""
+    steps = [*tables(), *queues(), *linear(), ("write", 4, program.CR0, 0xd),
+             *stream(nested.STAGE2, LEVEL1 & ~nested.S2AA64), dma(program.DATA)]
+    results = []
+    for make in (lambda: smmuv3.qemu("nested"), lambda: smmuv3.nestor(NESTOR, "nested", "emulated")):
+        t = make()
+        try:
+            results.append([value for op in program.place([steps])[0] for _, value in t.run(op)][-2:])
+        except target.Ended:
+            results.append(None)
+        finally:
+            t.end()
+    assert results == [None, list(BAD_STE)], results
+
+
+@test
+def passed_through_without_stage_2(scratch):
+    """A host has no stage 2 for the guest: such a stream is blocked, and the guest is told."""
+    t = smmuv3.nestor(NESTOR, "nested", "passthrough")
+    try:
+        steps = [*tables(), *queues(), *linear(), *identity(), ("write", 4, program.CR0, 0xd), *commands((4, 31), (0x30, 0)), dma(),
+                 *stream(nested.NESTED, LEVEL1), dma(), *stream(program.STAGE1, 0), dma()]
+        found = [value for op in program.place([steps])[0] for _, value in t.run(op)]
+    finally:
+        t.end()
+    assert found == [DONE, (), *BAD_STE, DONE, ()], found
 
 
 main()
