@@ -8,6 +8,9 @@
 
 #include "../pagetable/naive_arm_s2_walk.h"
 
+#include "base/endian.h"
+#include "base/fnv.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,6 +245,7 @@ static void one_vmid_one_set_of_pages(void **state)
 	ok(emulated(m.rig, RID + 1, NST_NO_PASID, PROBE_IOVA, false, &gpa));
 	assert_int_equal(gpa, AT_B);
 	set_ste(m.rig, RID, STE_S1(CD_AT), VMID, 0);
+	cmdq_run(m.rig, CMD_TLBI_NH_ALL | OF_VM(VMID), 0); /* so what is left is stage 2's */
 	assert_int_equal(gpa_of(m.rig, PROBE_IOVA), IPA);
 	rig_destroy(m.rig);
 }
@@ -507,6 +511,33 @@ static void substreams(void **state)
 
 /* --- who waits, and who is told -------------------------------------------------------------- */
 
+/* The record is the end of a saved unit, but for the count of those that were told: docs/state.md. */
+static void wrong_records_are_refused(struct rig *rig, uint8_t *data, size_t size, bool stage2)
+{
+	static const struct {
+		unsigned int word;
+		uint64_t flip;
+	} wrong[] = {
+		{ 1, 3ULL << 40 }, { 1, 1ULL << 44 }, { 1, 1ULL << 45 }, { 3, 1 }, { 3, 1ULL << 52 },
+	};
+	uint8_t *event = data + size - 4 - 32;
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		uint8_t *word = event + 8 * wrong[i].word;
+		uint64_t was = le_load(word, 8), sum;
+		/* TT and IN can be either in a record of stage 2 */
+		bool legal = stage2 && wrong[i].flip == 3ULL << 40 && (was >> 40 & 3) != CLASS_CD;
+
+		le_store(word, 8, was ^ wrong[i].flip);
+		sum = fnv1a(FNV1A_START, data, 24);
+		le_store(data + 24, 8, fnv1a(sum, data + 32, size - 32));
+		if (!legal)
+			err(EINVAL, nst_viommu_restore(rig->viommu, data, size));
+		le_store(word, 8, was);
+	}
+	le_store(data + 24, 8, fnv1a(fnv1a(FNV1A_START, data, 24), data + 32, size - 32));
+}
+
 /* S2S is of stage 2's faults, as CD.S is of stage 1's; the record is that of the fault. */
 static void faults_of_either_stage_stall(void **state)
 {
@@ -561,6 +592,9 @@ static void faults_of_either_stage_stall(void **state)
 		assert_int_equal(event[1], tag | 1ULL << 31 | (stage2 ? 1ULL << 39 : 0) |
 						   (uint64_t)cases[c].cls << 40);
 		assert_int_equal(event[3], stage2 ? cases[c].at & ~0xfffULL : 0);
+		/* nobody else's stalls, but is told, whatever S2R says */
+		err(EFAULT, emulated(rig, RID, NST_NO_PASID, PROBE_IOVA, true, &gpa));
+		assert_int_equal(event_type(rig), cases[c].type);
 		*pte = good;
 		cmdq_run(rig, CMD_RESUME(RID) | RESUME_RETRY, tag);
 		assert_int_equal(rig->stall_answers, answers + 1);
@@ -574,6 +608,7 @@ static void faults_of_either_stage_stall(void **state)
 		cr0_set(rig, CR0_CMDQEN | CR0_SMMUEN);
 		err(EINPROGRESS, waiting(n, NST_NO_PASID, PROBE_IOVA, true, &gpa, &tag));
 		ok(nst_viommu_save(rig->viommu, &data, &size));
+		wrong_records_are_refused(rig, data, size, stage2);
 		ok(nst_viommu_restore(rig->viommu, data, size));
 		free(data);
 		cr0_set(rig, CR0_ALL);
@@ -582,6 +617,11 @@ static void faults_of_either_stage_stall(void **state)
 		*pte = good;
 		cmdq_run(rig, CMD_RESUME(RID) | RESUME_RETRY, tag);
 	}
+	/* an abort does not */
+	set_ste(rig, RID, STE_NESTED(CD_AT), S2_WORD(VMID) | 1ULL << 57, m.root);
+	*mem64(rig, m.root) = GPA_NOTHING | 3;
+	err(EFAULT, waiting(n, NST_NO_PASID, PROBE_IOVA, true, &gpa, &(unsigned int){ 0 }));
+	assert_int_equal(event_type(rig), 0x0b);
 	rig_destroy(rig);
 }
 
