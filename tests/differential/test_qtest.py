@@ -134,7 +134,17 @@ def a_socket(scratch):
 def command_line(scratch):
     taken = scratch / "taken"
     taken.write_text("")
-    for options, why in ((["--device", "nvme"], '--device nvme is not known here; there is "testdev"'),
+    unknown = 'is not known here; there is "testdev", and with --host /dev/iommu a device of this machine, such as 0000:00:02.0'
+    kernel = ["--host", "/dev/iommu"]
+    for options, why in ((["--device", "nvme"], f"--device nvme {unknown}"),
+                         (["--host", "kvm"], '--host is soft (the software host) or /dev/iommu (the running kernel), not "kvm"'),
+                         (kernel, "--host /dev/iommu needs a --device of this machine, such as 0000:00:02.0"),
+                         (["--device", "3d:00.0"], "3d:00.0 is a device of this machine: it needs --host /dev/iommu"),
+                         ([*kernel, "--passthrough", "--device", "testdev"], "a testdev cannot be passed through with --host "
+                          "/dev/iommu, only emulated: name a device of this machine, such as 0000:00:02.0"),
+                         ([*kernel, "--device", "3d:00.0", "--device", "3d:00.0"], "--device 3d:00.0 is there twice"),
+                         ([*kernel, "--device", "3d:00.0", "--save", "x"], "a machine with a device of --host /dev/iommu cannot "
+                          "be saved: --load and --save are for testdev"),
                          (["--memory", "3G"], '--memory takes a size from 1M to 2816M, not "3G"'),
                          (["--memory", "12"], '--memory takes a size from 1M to 2816M, not "12"'),
                          (["--offer", "x"], '--offer is second-stage, nested or five-level, not "x"'),
@@ -144,7 +154,7 @@ def command_line(scratch):
                          (["--passthrough", "--offer", "nested"],
                           "--passthrough devices cannot have the features that --offer names"),
                          (["--device", "testdev,mode=x"],
-                          '--device testdev,mode=x is not known here; there is "testdev"'),
+                          f"--device testdev,mode=x {unknown}"),
                          (["--device", "testdev", "--device", "testdev,mode=passthrough", "--offer", "nested"],
                           "--passthrough devices cannot have the features that --offer names"),
                          (["x"], '"x" is no option'),
