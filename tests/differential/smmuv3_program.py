@@ -58,7 +58,7 @@ class Domain:
 class Generator:
     NOWHERE = 1 << 46       # translated to nothing by any domain
 
-    def __init__(self, seed, mode, steps):
+    def __init__(self, seed, mode, steps, granules=(12, 12, 14, 16)):
         self.random = random.Random(f"{mode} {seed}")
         self.steps, self.step = [], []
         self.memory = {}        # what was stored
@@ -66,6 +66,7 @@ class Generator:
         self.two_levels = self.random.random() < 0.5
         self.split = self.random.choice((6, 8, 10))
         self.domains = []
+        self.granules = granules
         self.make_domains()
         self.entries = [None, None]     # the domain each device is on
         self.begin()
@@ -89,7 +90,7 @@ class Generator:
             self.domains[-1].top = self.table(self.domains[-1])
 
     def make_domain(self, asid, n, vmid=0):
-        granule = self.random.choice((12, 12, 14, 16))
+        granule = self.random.choice(self.granules)
         tsz = self.random.choice({12: (16, 25, 32, 34), 14: (16, 17, 28), 16: (16, 22, 30)}[granule])
         return Domain(asid, CDS + 64 * n, granule, tsz, self.random.random() < 0.3, vmid)
 
