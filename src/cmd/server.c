@@ -2,6 +2,7 @@
 /* See server.h. */
 #include "cmd/server.h"
 
+#include "base/bits.h"
 #include "cmd/cmd.h"
 #include "cmd/layout.h"
 
@@ -99,6 +100,8 @@ static int open_device(struct server_device *d)
 	ret = nst_device_open(d->server->vm, &config, &d->dev);
 	if (ret)
 		return ret;
+	d->num_reserved = nst_device_reserved(d->dev, d->reserved, SERVER_MAX_RESERVED);
+	d->num_reserved = MIN(d->num_reserved, (unsigned int)SERVER_MAX_RESERVED);
 	ret = listen_for_request(d);
 	if (ret) {
 		nst_device_close(d->dev);

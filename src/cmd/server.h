@@ -26,12 +26,18 @@
 
 #include <nestor/soft_host.h>
 
+/* A host has few; Linux 7.2 on Arm one. */
+enum { SERVER_MAX_RESERVED = 4 };
+
 struct server_device {
 	struct server *server;
 	struct device_option option;
 	char cdev[64];
 	nst_rid rid, next_rid;	/* next_rid: from server_renumber() on */
 	struct nst_device *dev; /* NULL: not there at present */
+	struct nst_gpa_range
+		reserved[SERVER_MAX_RESERVED]; /* by its host, when it was last there */
+	unsigned int num_reserved;
 	struct device_function *function;
 	struct endpoint_function *emulated; /* in its place, without a host; or NULL */
 	bool connected;

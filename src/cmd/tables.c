@@ -24,13 +24,6 @@ enum { MEMORY_STEP = 2 << 20, DSDT_MAX_BYTES = 1 << 20 };
 /* Firmware takes what it needs from the end of memory down; not more than this. */
 enum { FIRMWARE_BYTES = 128 << 20 };
 
-/*
- * Where Linux's driver of a real SMMUv3 has the doorbell of MSIs, and iommufd with it:
- * MSI_IOVA_BASE and MSI_IOVA_LENGTH in Linux 7.2 drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c. The
- * group's reserved_regions in sysfs say the same.
- */
-static const struct nst_gpa_range host_msis = { 0x8000000, 0x100000 };
-
 /* --- the DSDT ----------------------------------------------------------------------------- */
 
 /* A software host raises interrupts by event descriptors, a PC's chipset untranslated. */
@@ -166,11 +159,48 @@ static size_t make_rids(const struct tables *t, const struct server *s, unsigned
 	return count;
 }
 
+enum { MAX_WINDOWS = RUN_MAX_DEVICES * SERVER_MAX_RESERVED };
+#define WINDOW_STEP 0x10000ULL /* an RMR's */
+
+static bool has_window(const struct nst_gpa_range *windows, size_t count, uint64_t base,
+		       uint64_t size)
+{
+	for (size_t i = 0; i < count; i++)
+		if (windows[i].base == base && windows[i].size == size)
+			return true;
+	return false;
+}
+
+/*
+ * What the hosts of unit @u's devices keep: in it are the doorbells of their MSIs. Devices of one
+ * VM share its address space, so one's windows are the others' too.
+ */
+static size_t make_windows(const struct server *s, const struct run_options *o, unsigned int u,
+			   struct nst_gpa_range *windows)
+{
+	size_t count = 0;
+
+	for (unsigned int i = 0; i < s->num_devices && host_msis_are_translated(s, o); i++) {
+		const struct server_device *d = &s->devices[i];
+
+		for (unsigned int r = 0; r < d->num_reserved && d->option.unit == u; r++) {
+			uint64_t base = ALIGN_DOWN(d->reserved[r].base, WINDOW_STEP);
+			uint64_t end = d->reserved[r].base + d->reserved[r].size;
+			uint64_t size = ALIGN_UP(end - base, WINDOW_STEP);
+
+			if (!has_window(windows, count, base, size))
+				windows[count++] = (struct nst_gpa_range){ base, size };
+		}
+	}
+	return count;
+}
+
 static int make_iort(const struct tables *t, const struct server *s, const struct run_options *o,
 		     void **table, size_t *size)
 {
 	static const uint32_t its = 0; /* the id that QEMU gives it */
 	struct nst_rid_range rids[RUN_MAX_UNITS][RUN_MAX_DEVICES];
+	struct nst_gpa_range windows[RUN_MAX_UNITS][MAX_WINDOWS];
 	struct nst_firmware_smmuv3 units[RUN_MAX_UNITS];
 	struct nst_iort_root root = {
 		.address_bits = 64,
@@ -196,8 +226,8 @@ static int make_iort(const struct tables *t, const struct server *s, const struc
 			.has_msis = true, /* by our DMA messages, which QEMU gives the id 0 */
 			.rids = rids[u],
 			.num_rids = make_rids(t, s, u, rids[u]),
-			.windows = &host_msis,
-			.num_windows = host_msis_are_translated(s, o) ? 1 : 0,
+			.windows = windows[u],
+			.num_windows = make_windows(s, o, u, windows[u]),
 		};
 	return nst_iort_build(&params, table, size);
 }
