@@ -5,6 +5,7 @@
 #include "base/bits.h"
 #include "cmd/cmd.h"
 #include "cmd/layout.h"
+#include "passthrough/pci_cdev.h"
 
 #include <nestor/trace_host.h>
 
@@ -205,18 +206,30 @@ static int serve_device(struct server_device *d, const char *dir)
 	return d->socket < 0 ? fail("cannot serve the device", d->socket) : -1;
 }
 
-/* A device of the kernel's. Under another of its names it would still be the same one. */
+/* Under any of its names: once we have it the kernel would only say that it is taken. */
+static bool is_there(const struct server *s, const char *name)
+{
+	struct pci_cdev cdev;
+
+	if (pci_cdev_find("", name, &cdev))
+		snprintf(cdev.path, sizeof(cdev.path), "%s", name);
+	for (unsigned int i = 0; i < s->num_devices; i++)
+		if (!strcmp(s->devices[i].cdev, cdev.path))
+			return true;
+	return false;
+}
+
+/* A device of the kernel's. */
 static int find_device(struct server_device *d, const char *wanted, enum nst_soft_iommu iommu)
 {
-	struct server *s = d->server;
 	struct host_device found;
-	int status = host_choice_find(s->host, d->option.description, iommu, &found);
+	int status;
 
+	if (is_there(d->server, d->option.description))
+		return complain("--device %s is there twice", wanted), EXIT_USAGE;
+	status = host_choice_find(d->server->host, d->option.description, iommu, &found);
 	if (status >= 0)
 		return status;
-	for (unsigned int i = 0; &s->devices[i] < d; i++)
-		if (!strcmp(s->devices[i].cdev, found.path))
-			return complain("--device %s is there twice", wanted), EXIT_USAGE;
 	snprintf(d->cdev, sizeof(d->cdev), "%s", found.path);
 	return -1;
 }

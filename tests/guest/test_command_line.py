@@ -72,6 +72,21 @@ def devices_that_cannot_be(scratch):
 
 
 @guest.test
+def which_host(scratch):
+    disk = guest.disk(scratch, 1)
+    refused(scratch, ["soft", "/dev/iommu", "/dev/null"], "run", "--host", "/dev/null")
+    refused(scratch, ["--device", "0000:3d:00.0"], "run", "--host", "/dev/iommu")
+    refused(scratch, ["0000:00:01.0", "--host /dev/iommu"], "run", "--device", "0000:00:01.0,at=port")
+    kernel = ["run", "--host", "/dev/iommu", "--device", "0000:ff:1f.7"]
+    for option in (["--strict-abi"], ["--no-check"], ["--drop-invalidation-after", "1"]):
+        refused(scratch, [option[0], "software host"], *kernel, *option)
+    refused(scratch, ["--host", "--emulated"], "run", "--emulated", "--host", "/dev/iommu")
+    if not os.path.exists("/dev/iommu"):
+        refused(scratch, ["/dev/iommu", "CONFIG_IOMMUFD"], *kernel)
+        refused(scratch, ["/dev/iommu", "CONFIG_IOMMUFD"], "run", "--host", "/dev/iommu", "--device", f"nvme,file={disk}")
+
+
+@guest.test
 def without_a_host(scratch):
     refused(scratch, ["--offer", "--emulated"], "run", "--offer", "nested")
     refused(scratch, ["five-level", "tea"], "run", "--emulated", "--offer", "tea")
