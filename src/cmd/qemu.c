@@ -137,14 +137,18 @@ static void add(struct words *w, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* rombar=0: no probing for a ROM that is not there */
+/*
+ * rombar=0: no probing for a ROM that is not there. x-msg-timeout: in milliseconds; after it QEMU
+ * gives a function up for good, and 5 seconds, its default, can pass on a machine that is busy or
+ * emulated.
+ */
 static void function_json(char json[QEMU_DEVICE_JSON], const char *id, const char *bus,
 			  unsigned int slot, int socket, bool posted_writes)
 {
 	snprintf(
 		json, QEMU_DEVICE_JSON,
 		"{\"driver\":\"vfio-user-pci\",\"id\":\"%s\",\"bus\":\"%s\",\"addr\":\"%x.0\",\"rombar\":0,"
-		"\"x-no-posted-writes\":%s,\"socket\":{\"type\":\"unix\",\"path\":\"/proc/self/fd/%d\"}}",
+		"\"x-msg-timeout\":60000,\"x-no-posted-writes\":%s,\"socket\":{\"type\":\"unix\",\"path\":\"/proc/self/fd/%d\"}}",
 		id, bus, slot, posted_writes ? "false" : "true", socket);
 }
 
