@@ -59,24 +59,39 @@ class Ended(AssertionError):
 
 
 class Bench:
-    """The kernel, its shell, and at the end what it had to say."""
+    """The kernel, its shell, and at the end what it had to say. Where it is "nested", @tree is the nestor that runs it and
+    @options are devices of that."""
 
     def __init__(self, arch, image, tree, scratch, options):
         self.console_file = scratch / "console"
         path = scratch / "shell"
-        self.process = subprocess.Popen(
-            command(arch, image, tree, scratch, ["-serial", f"file:{self.console_file}", "-serial",
-                                                 f"unix:{path},server=on,wait=off", *options],
-                    f"shell=/dev/{MACHINES[arch][1]}1"), stdin=subprocess.DEVNULL, stdout=sys.stderr)
+        shell = ["-serial", f"unix:{path},server=on,wait=off"]
+        if arch == "nested":
+            words = nested_command(tree, image, scratch, options, shell, "shell=/dev/ttyS1")
+            output = open(self.console_file, "wb")
+        else:
+            words = command(arch, image, tree, scratch, ["-serial", f"file:{self.console_file}", *shell, *options],
+                            f"shell=/dev/{MACHINES[arch][1]}1")
+            output = sys.stderr
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output)
         try:
-            self.file = self.connect(path).makefile("rwb")
-            while not (line := self.line()).startswith("SHELL "):
-                pass
-            self.version = line.split()[1]
+            self.version = self.wait_for_shell(path)
         except BaseException:
             self.process.kill()
             self.process.wait()
             raise
+
+    def wait_for_shell(self, path):
+        """The kernel's version. "nestor run" begins with a dry run of QEMU, which has the same port and says nothing there."""
+        while True:
+            self.file = self.connect(path).makefile("rwb")
+            try:
+                while not (line := self.line()).startswith("SHELL "):
+                    pass
+                return line.split()[1]
+            except Ended:
+                if self.process.poll() is not None:
+                    raise
 
     def connect(self, path):
         s = socket.socket(socket.AF_UNIX)

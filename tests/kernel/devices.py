@@ -7,8 +7,6 @@
 import struct
 import time
 
-import guest
-
 BARS, BAR_STRIDE = 0x10000000, 0x1000000
 DEADLINE = 30
 
@@ -22,7 +20,7 @@ class Device:
 
     def __init__(self, machine, slot):
         self.machine, self.qtest = machine, machine.qtest
-        self.sid, self.config, self.bars, self.capabilities = slot << 3, guest.ECAM + (slot << 15), {}, []
+        self.sid, self.config, self.bars, self.capabilities = slot << 3, machine.ECAM + (slot << 15), {}, []
         at, bar = BARS + slot * BAR_STRIDE, 0
         while bar < 6:
             register = self.config + 0x10 + 4 * bar

@@ -58,6 +58,8 @@ class Context:
 
 
 class Guest:
+    ECAM = ECAM
+
     def __init__(self, qtest):
         self.qtest, self.next_page, self.prod = qtest, TABLES, 0
         self.store(CMDQ_BASE, CMDQ | CMDQ_LG2, 8)
