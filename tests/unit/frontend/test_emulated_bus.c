@@ -5,6 +5,7 @@
  */
 #include "../vtd/translate_world.h"
 
+#include "base/alloc.h"
 #include "endpoint/endpoint.h"
 #include "frontend/emulated_bus.h"
 
@@ -296,6 +297,34 @@ static void page_requests(void **state)
 	end(&d);
 }
 
+/* Whatever allocation fails, the device gets one answer to each group, or the guest the group. */
+static void page_requests_without_memory(void **state)
+{
+	bool fired = true;
+
+	for (unsigned int nth = 1; fired; nth++) {
+		struct device d;
+		uint64_t tail;
+
+		begin(&d, true);
+		alloc_fail_nth(nth);
+		ask(&d, 7, IOVA, false, false);
+		ask(&d, 7, IOVA + 0x1000, false, true);
+		fired = alloc_fail_left() == 0;
+		alloc_fail_nth(0);
+		tail = reg(d.w, 0xc8, 8);
+		/* of a group that lost its beginning the rest is asked for, or all of it failed */
+		assert_int_equal(tail, !fired ? 64 : nth == 1 ? 32 : 0);
+		assert_int_equal(d.answers, !tail);
+		if (d.answers)
+			assert_int_equal(d.answer.code, ENDPOINT_PAGE_FAILURE);
+		else
+			respond(&d, 7, 0);
+		assert_int_equal(d.answers, 1);
+		end(&d);
+	}
+}
+
 /* Who does not listen has DMA, and nothing that would need to be told of invalidations. */
 static void without_a_notifier(void **state)
 {
@@ -376,6 +405,7 @@ int main(void)
 		cmocka_unit_test(messages),
 		cmocka_unit_test(translations),
 		cmocka_unit_test(page_requests),
+		cmocka_unit_test(page_requests_without_memory),
 		cmocka_unit_test(without_a_notifier),
 		cmocka_unit_test(no_access_after_its_invalidation),
 	};

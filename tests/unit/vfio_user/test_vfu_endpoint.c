@@ -6,6 +6,7 @@
  */
 #include "client.h"
 
+#include "base/alloc.h"
 #include "base/endian.h"
 #include "endpoint/dmatest_spec.h"
 #include "frontend/endpoint_function.h"
@@ -334,6 +335,45 @@ static void the_client_goes(void **state)
 	close(fd);
 }
 
+/* Each allocation of its making fails once: nothing is left, and with memory it works. */
+static void making_it_without_memory(void **state)
+{
+	struct nst_vtd_config unit = { .send_msi = no_msi };
+	struct endpoint_function_config config = { .rid = 8 };
+	char dir[64] = "/tmp/nestor-vfu-XXXXXX", path[96];
+	unsigned int fds, nth = 0;
+	bool fired = true;
+	struct nst_vm *vm;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/socket", dir);
+	assert_int_equal(nst_vm_create(NULL, NULL, &vm), 0);
+	unit.vm = config.vm = vm;
+	config.socket_path = path;
+	assert_int_equal(nst_vtd_create(&unit, &config.viommu), 0);
+	fds = count_fds();
+	while (fired) {
+		struct endpoint_function *function = NULL;
+		struct endpoint *ep;
+		int ret;
+
+		assert_int_equal(endpoint_create("dmatest", NULL, &ep, NULL), 0);
+		alloc_fail_nth(++nth);
+		ret = endpoint_function_create(&config, ep, &function);
+		fired = alloc_fail_left() == 0;
+		alloc_fail_nth(0);
+		assert_int_equal(ret, fired ? -ENOMEM : 0);
+		assert_int_equal(function != NULL, !fired);
+		endpoint_function_destroy(function);
+		assert_int_equal(count_fds(), fds);
+		assert_int_not_equal(access(path, F_OK), 0);
+	}
+	assert_true(nth > 3);
+	nst_viommu_destroy(config.viommu);
+	nst_vm_destroy(vm);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -343,6 +383,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(eventfds, setup, teardown),
 		cmocka_unit_test_setup_teardown(resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_client_goes, setup, teardown),
+		cmocka_unit_test(making_it_without_memory),
 	};
 
 	return cmocka_run_group_tests_name("an emulated device for a VMM", tests, NULL, NULL);
