@@ -35,7 +35,7 @@
 #define FS_ENTRY 0x67ULL /* present, writable, user, accessed, dirty */
 #define SS_ENTRY 3ULL	 /* readable, writable */
 
-enum { GCMD = 0x18, RTADDR = 0x20, IQT = 0x88, IQA = 0x90 };
+enum { IOTLB_REG = 0xf08, GCMD = 0x18, RTADDR = 0x20, IQT = 0x88, IQA = 0x90 };
 #define GCMD_TE (1u << 31)
 #define GCMD_SRTP (1u << 30)
 #define GCMD_QIE (1u << 26)
@@ -218,6 +218,9 @@ static unsigned int next_page(struct bench *b)
 static bool misses(struct bench *b, nst_rid rid, unsigned int operations, bool in_turn)
 {
 	uint64_t before = walks(b);
+
+	/* what other rows have left there could be asked for again */
+	nst_viommu_mmio_write(b->viommu, IOTLB_REG, 8, 1ULL << 63 | 1ULL << 60);
 
 	for (unsigned int i = 0; i < operations; i++) {
 		unsigned int page = next_page(b);

@@ -237,8 +237,8 @@ struct nst_translation {
  *
  * Errors: -EFAULT: the request is refused; what the architecture reports of that is
  * recorded for the guest. -EEXIST: @rid is that of a passed-through device, whose DMA the
- * host translates. *@out is then unchanged. Threads: any; a hit in the cache takes one lock
- * shared and waits for no command.
+ * host translates. *@out is then unchanged. Threads: any; a hit in the cache takes no lock on a
+ * VT-d unit, and one shared on an SMMUv3; it waits for no command.
  */
 NST_MUST_CHECK NST_API int nst_viommu_translate(struct nst_viommu *viommu,
 						const struct nst_translate_request *req,

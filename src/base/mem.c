@@ -241,14 +241,25 @@ void mem_exit(struct nst_mem *mem, unsigned int token)
 	epoch_exit(&mem->epoch, token);
 }
 
-void *mem_page(struct nst_mem *mem, nst_gpa gpa, bool *writable)
+const struct range_map *mem_map(struct nst_mem *mem)
 {
-	uint64_t page = ALIGN_DOWN(gpa.v, PAGE_SIZE_4K), left, hva;
-	const struct mem_range *r = range_map_find(atomic_load(&mem->map), page, &left);
+	return atomic_load(&mem->map);
+}
+
+bool mem_view_move(struct mem_view *view, uint64_t page)
+{
+	uint64_t left;
+	const struct mem_range *r = range_map_find(view->map, page, &left);
 
 	if (!r || left < PAGE_SIZE_4K)
-		return NULL;
-	hva = r->hva.v + (page - r->start);
-	*writable = r->perm & RANGE_WRITE;
-	return IS_ALIGNED(hva, 8) ? (void *)(uintptr_t)hva : NULL;
+		return false;
+	view->last = *r;
+	return true;
+}
+
+void *mem_page(struct nst_mem *mem, nst_gpa gpa, bool *writable)
+{
+	struct mem_view view = { .map = mem_map(mem) };
+
+	return mem_view_page(&view, gpa, writable);
 }

@@ -4,40 +4,18 @@
  * whole cache is a few allocations made at creation; what has never been used of them has
  * never been touched. The heads of the lists are hashed too: tags that share a head share a
  * list, and a flush skips its neighbours.
+ *
+ * What iotlb_peek.h reads is written by STORE() alone.
  */
 #include "pagetable/iotlb.h"
 
 #include "base/alloc.h"
+#include "pagetable/iotlb_peek.h"
 
 #include <errno.h>
 #include <string.h>
 
-struct iotlb {
-	struct iotlb_entry *entries;
-	uint32_t *buckets;     /* by (tag, class, page) */
-	uint32_t *tag_heads;   /* by tag */
-	uint32_t *group_heads; /* by group of tags */
-	uint32_t capacity, count, hand;
-	uint32_t used; /* entries from here on have never been used since all were free */
-	uint32_t bucket_mask, head_mask;
-	uint32_t class_count[IOTLB_MAX_CLASSES];
-	uint8_t shifts[IOTLB_MAX_CLASSES];
-	unsigned int num_classes, is_leaf;
-	uint32_t free_list; /* through hash_next */
-};
-
-static uint64_t mix(uint64_t x)
-{
-	x ^= x >> 32;
-	x *= 0xd6e8feb86659fd93;
-	x ^= x >> 32;
-	return x;
-}
-
-static uint32_t bucket_of(const struct iotlb *tlb, uint32_t tag, unsigned int cls, uint64_t page)
-{
-	return mix(page ^ ((uint64_t)tag << 40) ^ ((uint64_t)cls << 59)) & tlb->bucket_mask;
-}
+#define STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
 
 static bool matches(const struct iotlb_entry *e, uint32_t tag, unsigned int cls, uint64_t page)
 {
@@ -49,14 +27,39 @@ static uint32_t pow2_at_least(uint32_t n)
 	return n <= 1 ? 1 : 1u << (32 - __builtin_clz(n - 1));
 }
 
-static uint32_t *tag_head(const struct iotlb *tlb, uint32_t tag)
+static uint32_t *head_of(const struct iotlb *tlb, enum iotlb_list list, uint32_t tag)
 {
-	return &tlb->tag_heads[mix(tag) & tlb->head_mask];
+	if (list == IOTLB_OF_GROUP)
+		tag &= IOTLB_GROUP_MASK;
+	return &tlb->heads[list][iotlb_mix(tag) & tlb->head_mask];
 }
 
-static uint32_t *group_head(const struct iotlb *tlb, uint32_t tag)
+static struct iotlb_links *links_of(const struct iotlb *tlb, uint32_t id)
 {
-	return &tlb->group_heads[mix(tag & IOTLB_GROUP_MASK) & tlb->head_mask];
+	return &tlb->links[id - 1];
+}
+
+static void put_on_list(struct iotlb *tlb, enum iotlb_list list, uint32_t id, uint32_t tag)
+{
+	uint32_t *head = head_of(tlb, list, tag);
+
+	links_of(tlb, id)->prev[list] = 0;
+	links_of(tlb, id)->next[list] = *head;
+	if (*head)
+		links_of(tlb, *head)->prev[list] = id;
+	*head = id;
+}
+
+static void take_from_list(struct iotlb *tlb, enum iotlb_list list, uint32_t id, uint32_t tag)
+{
+	uint32_t next = links_of(tlb, id)->next[list], prev = links_of(tlb, id)->prev[list];
+
+	if (prev)
+		links_of(tlb, prev)->next[list] = next;
+	else
+		*head_of(tlb, list, tag) = next;
+	if (next)
+		links_of(tlb, next)->prev[list] = prev;
 }
 
 int iotlb_create(uint32_t capacity, const uint8_t *shifts, unsigned int num_classes,
@@ -80,9 +83,11 @@ int iotlb_create(uint32_t capacity, const uint8_t *shifts, unsigned int num_clas
 	memcpy(tlb->shifts, shifts, num_classes);
 	tlb->entries = alloc_array(capacity, sizeof(*tlb->entries));
 	tlb->buckets = alloc_array(tlb->bucket_mask + 1, sizeof(*tlb->buckets));
-	tlb->tag_heads = alloc_array(tlb->head_mask + 1, sizeof(*tlb->tag_heads));
-	tlb->group_heads = alloc_array(tlb->head_mask + 1, sizeof(*tlb->group_heads));
-	if (!tlb->entries || !tlb->buckets || !tlb->tag_heads || !tlb->group_heads) {
+	tlb->links = alloc_array(capacity, sizeof(*tlb->links));
+	for (unsigned int list = 0; list < IOTLB_LISTS; list++)
+		tlb->heads[list] = alloc_array(tlb->head_mask + 1, sizeof(*tlb->heads[list]));
+	if (!tlb->entries || !tlb->buckets || !tlb->links || !tlb->heads[IOTLB_OF_TAG] ||
+	    !tlb->heads[IOTLB_OF_GROUP]) {
 		iotlb_destroy(tlb);
 		return -ENOMEM;
 	}
@@ -96,8 +101,9 @@ void iotlb_destroy(struct iotlb *tlb)
 		return;
 	free(tlb->entries);
 	free(tlb->buckets);
-	free(tlb->tag_heads);
-	free(tlb->group_heads);
+	free(tlb->links);
+	for (unsigned int list = 0; list < IOTLB_LISTS; list++)
+		free(tlb->heads[list]);
 	free(tlb);
 }
 
@@ -109,7 +115,7 @@ uint32_t iotlb_count(const struct iotlb *tlb)
 /* The link that holds the entry's index + 1, or the 0 at the end of its chain. */
 static uint32_t *find_link(const struct iotlb *tlb, uint32_t tag, unsigned int cls, uint64_t page)
 {
-	uint32_t *link = &tlb->buckets[bucket_of(tlb, tag, cls, page)];
+	uint32_t *link = &tlb->buckets[iotlb_bucket(tlb, tag, cls, page)];
 
 	while (*link && !matches(&tlb->entries[*link - 1], tag, cls, page))
 		link = &tlb->entries[*link - 1].hash_next;
@@ -127,42 +133,34 @@ const struct iotlb_entry *iotlb_find(const struct iotlb *tlb, uint32_t tag, unsi
 	return link ? &tlb->entries[link - 1] : NULL;
 }
 
-/* A macro, as it is for the links of either list: MEMBER of entries. */
-#define LIST_ADD(tlb, head, id, MEMBER)                                                  \
-	do {                                                                             \
-		(tlb)->entries[(id)-1].MEMBER = (struct iotlb_links){ .next = *(head) }; \
-		if (*(head))                                                             \
-			(tlb)->entries[*(head)-1].MEMBER.prev = (id);                    \
-		*(head) = (id);                                                          \
-	} while (0)
-
-#define LIST_REMOVE(tlb, head, e, MEMBER)                                                    \
-	do {                                                                                 \
-		if ((e)->MEMBER.prev)                                                        \
-			(tlb)->entries[(e)->MEMBER.prev - 1].MEMBER.next = (e)->MEMBER.next; \
-		else                                                                         \
-			*(head) = (e)->MEMBER.next;                                          \
-		if ((e)->MEMBER.next)                                                        \
-			(tlb)->entries[(e)->MEMBER.next - 1].MEMBER.prev = (e)->MEMBER.prev; \
-	} while (0)
-
 static void remove_link(struct iotlb *tlb, uint32_t *link)
 {
 	uint32_t id = *link;
 	struct iotlb_entry *e = &tlb->entries[id - 1];
 
-	*link = e->hash_next;
-	LIST_REMOVE(tlb, tag_head(tlb, e->tag), e, of_tag);
-	LIST_REMOVE(tlb, group_head(tlb, e->tag), e, of_group);
-	tlb->class_count[e->cls]--;
+	STORE(link, e->hash_next);
+	take_from_list(tlb, IOTLB_OF_TAG, id, e->tag);
+	take_from_list(tlb, IOTLB_OF_GROUP, id, e->tag);
+	STORE(&tlb->class_count[e->cls], tlb->class_count[e->cls] - 1);
 	tlb->count--;
-	e->hash_next = tlb->free_list;
+	STORE(&e->hash_next, tlb->free_list);
 	tlb->free_list = id;
 }
 
 static void remove_entry(struct iotlb *tlb, const struct iotlb_entry *e)
 {
 	remove_link(tlb, find_link(tlb, e->tag, e->cls, e->page));
+}
+
+/* What goes next time is asked for already: its bucket can be anywhere in memory. */
+static void make_room(struct iotlb *tlb)
+{
+	const struct iotlb_entry *e;
+
+	remove_entry(tlb, &tlb->entries[tlb->hand]);
+	tlb->hand = tlb->hand + 1 < tlb->capacity ? tlb->hand + 1 : 0;
+	e = &tlb->entries[tlb->hand];
+	__builtin_prefetch(&tlb->buckets[iotlb_bucket(tlb, e->tag, e->cls, e->page)]);
 }
 
 static uint32_t take_free(struct iotlb *tlb)
@@ -178,35 +176,31 @@ static uint32_t take_free(struct iotlb *tlb)
 void iotlb_insert(struct iotlb *tlb, uint32_t tag, unsigned int cls, uint64_t address,
 		  uint64_t target, uint8_t flags)
 {
+	const struct iotlb_entry name = { .tag = tag, .cls = (uint8_t)cls, .flags = flags };
 	uint64_t page = address >> tlb->shifts[cls];
 	uint32_t *link = find_link(tlb, tag, cls, page);
 	uint32_t id = *link;
 	struct iotlb_entry *e;
 
 	if (id) {
-		tlb->entries[id - 1].target = target;
-		tlb->entries[id - 1].flags = flags;
+		STORE(&tlb->entries[id - 1].target, target);
+		STORE(&tlb->entries[id - 1].name, name.name);
 		return;
 	}
 	if (tlb->count == tlb->capacity) {
-		remove_entry(tlb, &tlb->entries[tlb->hand]);
-		tlb->hand = tlb->hand + 1 < tlb->capacity ? tlb->hand + 1 : 0;
+		make_room(tlb);
 		link = find_link(tlb, tag, cls, page); /* the chain may have changed */
 	}
 	id = take_free(tlb);
 	e = &tlb->entries[id - 1];
-	*e = (struct iotlb_entry){
-		.page = page,
-		.target = target,
-		.tag = tag,
-		.cls = cls,
-		.flags = flags,
-		.hash_next = *link,
-	};
-	*link = id;
-	LIST_ADD(tlb, tag_head(tlb, tag), id, of_tag);
-	LIST_ADD(tlb, group_head(tlb, tag), id, of_group);
-	tlb->class_count[cls]++;
+	STORE(&e->page, page);
+	STORE(&e->target, target);
+	STORE(&e->name, name.name);
+	STORE(&e->hash_next, *link);
+	STORE(link, id);
+	put_on_list(tlb, IOTLB_OF_TAG, id, tag);
+	put_on_list(tlb, IOTLB_OF_GROUP, id, tag);
+	STORE(&tlb->class_count[cls], tlb->class_count[cls] + 1);
 	tlb->count++;
 }
 
@@ -222,27 +216,14 @@ static bool named_by(const struct iotlb *tlb, const struct iotlb_filter *f,
 	return e->page >= f->first >> shift && e->page <= f->last >> shift;
 }
 
-static void flush_list_of_tag(struct iotlb *tlb, const struct iotlb_filter *f)
+static void flush_list(struct iotlb *tlb, const struct iotlb_filter *f, enum iotlb_list list)
 {
 	uint32_t next;
 
-	for (uint32_t id = *tag_head(tlb, f->tag); id; id = next) {
+	for (uint32_t id = *head_of(tlb, list, f->tag); id; id = next) {
 		const struct iotlb_entry *e = &tlb->entries[id - 1];
 
-		next = e->of_tag.next;
-		if (named_by(tlb, f, e))
-			remove_entry(tlb, e);
-	}
-}
-
-static void flush_list_of_group(struct iotlb *tlb, const struct iotlb_filter *f)
-{
-	uint32_t next;
-
-	for (uint32_t id = *group_head(tlb, f->tag); id; id = next) {
-		const struct iotlb_entry *e = &tlb->entries[id - 1];
-
-		next = e->of_group.next;
+		next = links_of(tlb, id)->next[list];
 		if (named_by(tlb, f, e))
 			remove_entry(tlb, e);
 	}
@@ -280,7 +261,7 @@ void iotlb_flush(struct iotlb *tlb, const struct iotlb_filter *f)
 	if (!tlb->count)
 		return;
 	if (f->tag_mask == IOTLB_GROUP_MASK) {
-		flush_list_of_group(tlb, f);
+		flush_list(tlb, f, IOTLB_OF_GROUP);
 		return;
 	}
 	if (f->tag_mask != UINT32_MAX) {
@@ -294,7 +275,7 @@ void iotlb_flush(struct iotlb *tlb, const struct iotlb_filter *f)
 			continue;
 		/* Few pages are looked up one by one; many, or all, go by the tag's list. */
 		if ((f->last >> shift) - (f->first >> shift) >= 64) {
-			flush_list_of_tag(tlb, f);
+			flush_list(tlb, f, IOTLB_OF_TAG);
 			return;
 		}
 		flush_pages(tlb, f, cls);
@@ -324,19 +305,21 @@ void iotlb_flush_all(struct iotlb *tlb)
 	if (!tlb->count)
 		return;
 	if (tlb->used > tlb->bucket_mask / 16) {
-		memset(tlb->buckets, 0, (tlb->bucket_mask + 1) * sizeof(*tlb->buckets));
-		memset(tlb->tag_heads, 0, (tlb->head_mask + 1) * sizeof(*tlb->tag_heads));
-		memset(tlb->group_heads, 0, (tlb->head_mask + 1) * sizeof(*tlb->group_heads));
+		for (uint32_t i = 0; i <= tlb->bucket_mask; i++)
+			STORE(&tlb->buckets[i], 0);
+		for (unsigned int list = 0; list < IOTLB_LISTS; list++)
+			memset(tlb->heads[list], 0, (tlb->head_mask + 1) * sizeof(uint32_t));
 	} else {
 		for (uint32_t i = 0; i < tlb->used; i++) { /* free ones too, which does no harm */
 			const struct iotlb_entry *e = &tlb->entries[i];
 
-			tlb->buckets[bucket_of(tlb, e->tag, e->cls, e->page)] = 0;
-			*tag_head(tlb, e->tag) = 0;
-			*group_head(tlb, e->tag) = 0;
+			STORE(&tlb->buckets[iotlb_bucket(tlb, e->tag, e->cls, e->page)], 0);
+			*head_of(tlb, IOTLB_OF_TAG, e->tag) = 0;
+			*head_of(tlb, IOTLB_OF_GROUP, e->tag) = 0;
 		}
 	}
-	memset(tlb->class_count, 0, sizeof(tlb->class_count));
+	for (unsigned int cls = 0; cls < tlb->num_classes; cls++)
+		STORE(&tlb->class_count[cls], 0);
 	tlb->free_list = 0;
 	tlb->count = 0;
 	tlb->used = 0;

@@ -7,7 +7,9 @@
  * there are. Every entry also sits on the list of its tag and on that of its tag's group,
  * which is the upper half of the tag, so emptying either costs what it removes. The
  * capacity is fixed; when it is full, entries make room in turn: the oldest first, as long
- * as nothing was flushed. No lock of its own.
+ * as nothing was flushed. No lock of its own: the owner says who may look while somebody changes
+ * it. Who looks all the same uses iotlb_peek.h, and finds out by other means whether it may believe
+ * what it saw.
  *
  * A tag is what hardware tags entries with: a VT-d domain id (and PASID), an SMMU VMID/ASID
  * pair. A class is a size of leaf page or a level of tables.
@@ -21,20 +23,23 @@
 
 enum { IOTLB_MAX_CLASSES = 32 };
 
-/* Links are indices + 1; 0 ends a list. */
-struct iotlb_links {
-	uint32_t next, prev;
-};
-
+/* Half a cache line: what lookups read. */
 struct iotlb_entry {
 	uint64_t page; /* address >> shift of the class */
 	uint64_t target;
-	uint32_t tag;
-	uint8_t cls;
-	uint8_t flags; /* the user's */
-	uint32_t hash_next;
-	struct iotlb_links of_tag, of_group;
+	union {
+		struct {
+			uint32_t tag;
+			uint8_t cls;
+			uint8_t flags; /* the user's */
+			uint16_t zero;
+		};
+		uint64_t name; /* all of it, in one access */
+	};
+	uint32_t hash_next; /* index + 1; 0 ends a chain */
+	uint32_t unused;
 };
+_Static_assert(sizeof(struct iotlb_entry) == 32, "half a cache line");
 
 struct iotlb;
 

@@ -234,13 +234,14 @@ int vtd_notify(struct nst_viommu *viommu, const struct nst_notifier_config *conf
 	if (!n)
 		return -ENOMEM;
 	mutex_lock(&u->cmd_lock);
-	rwlock_write(&u->xlate.lock);
+	vtd_xlate_change(&u->xlate);
 	passthrough = vtd_xlate_is_passthrough(&u->xlate, config->rid);
 	if (!passthrough) {
 		n->next = u->xlate.notifiers;
 		u->xlate.notifiers = n;
+		vtd_xlate_set_aside(&u->xlate, config->rid);
 	}
-	rwlock_write_end(&u->xlate.lock);
+	vtd_xlate_change_end(&u->xlate);
 	if (!passthrough)
 		replay(u, n);
 	mutex_unlock(&u->cmd_lock);
@@ -258,9 +259,10 @@ void vtd_unnotify(struct nst_notifier *notifier)
 	struct notifier *n = to_notifier(notifier);
 
 	mutex_lock(&u->cmd_lock);
-	rwlock_write(&u->xlate.lock);
+	vtd_xlate_change(&u->xlate);
 	notify_unlink(&u->xlate.notifiers, n);
-	rwlock_write_end(&u->xlate.lock);
+	vtd_xlate_set_aside(&u->xlate, n->base.config.rid);
+	vtd_xlate_change_end(&u->xlate);
 	mutex_unlock(&u->cmd_lock);
 	notify_free(n);
 }

@@ -9,6 +9,7 @@
 #include "vtd/translate.h"
 
 #include "base/bits.h"
+#include "pagetable/iotlb_peek.h"
 #include "pagetable/vtd_fs.h"
 #include "spec/vtd_caps.h"
 #include "vtd/unit.h"
@@ -68,31 +69,49 @@ void vtd_xlate_fini(struct vtd_xlate *tr)
 	iotlb_destroy(tr->iotlb);
 }
 
+static void forget_entry(struct vtd_xlate *tr, size_t i) REQUIRES(tr->lock)
+{
+	tr->entries[i].kind = VTD_XLATE_NOTHING;
+	tr->occupied[i / 64] &= ~BIT64(i % 64);
+	atomic_store_explicit(&tr->hot[i].what, 0, memory_order_release);
+}
+
 void vtd_xlate_configure(struct vtd_unit *u)
 {
 	struct vtd_xlate *tr = &u->xlate;
 
-	rwlock_write(&tr->lock);
-	tr->translating = u->translating;
+	vtd_xlate_change(tr);
+	atomic_store_explicit(&tr->translating, u->translating, memory_order_release);
 	tr->rtaddr = u->rtaddr;
 	tr->cap = u->cap;
 	tr->ecap = u->ecap;
 	tr->generation++;
-	memset(tr->entries, 0, sizeof(tr->entries));
+	for (size_t i = 0; i < VTD_XLATE_ENTRIES; i++)
+		forget_entry(tr, i);
 	iotlb_flush_all(tr->iotlb);
 	vtd_notify_mark(tr, NULL);
-	rwlock_write_end(&tr->lock);
+	vtd_xlate_change_end(tr);
 	notify_tell(tr->notifiers, &u->attach);
+}
+
+void vtd_xlate_set_aside(struct vtd_xlate *tr, nst_rid rid)
+{
+	bool aside = vtd_xlate_is_passthrough(tr, rid) || notify_has(tr->notifiers, rid);
+	uint64_t others = tr->aside[rid / 64] & ~BIT64(rid % 64);
+
+	atomic_store_explicit(&tr->aside[rid / 64], others | (uint64_t)aside << rid % 64,
+			      memory_order_release);
 }
 
 void vtd_xlate_claim(struct vtd_unit *u, nst_rid rid, bool passthrough)
 {
 	struct vtd_xlate *tr = &u->xlate;
 
-	rwlock_write(&tr->lock);
+	vtd_xlate_change(tr);
 	tr->passthrough[rid / 64] &= ~BIT64(rid % 64);
 	tr->passthrough[rid / 64] |= (uint64_t)passthrough << rid % 64;
-	rwlock_write_end(&tr->lock);
+	vtd_xlate_set_aside(tr, rid);
+	vtd_xlate_change_end(tr);
 }
 
 /* s6.5.2.1, s6.5.2.2: does the descriptor name the entry? A context entry of scalable mode
@@ -108,9 +127,13 @@ static bool named_by(const struct vtd_xlate_entry *e, const struct vtd_desc *d)
 
 static void flush_entries(struct vtd_xlate *tr, const struct vtd_desc *d) REQUIRES(tr->lock)
 {
-	for (size_t i = 0; i < VTD_XLATE_ENTRIES; i++)
-		if (named_by(&tr->entries[i], d))
-			tr->entries[i].kind = VTD_XLATE_NOTHING;
+	for (size_t word = 0; word < VTD_XLATE_ENTRIES / 64; word++)
+		for (uint64_t bits = tr->occupied[word]; bits; bits &= bits - 1) {
+			size_t i = word * 64 + (size_t)__builtin_ctzll(bits);
+
+			if (named_by(&tr->entries[i], d))
+				forget_entry(tr, i);
+		}
 }
 
 /* Everything of a domain that is tagged with any PASID. */
@@ -177,27 +200,27 @@ void vtd_xlate_invalidate(struct vtd_unit *u, const struct vtd_desc *descs, size
 		first++;
 	if (first == count)
 		return;
-	rwlock_write(&tr->lock);
+	vtd_xlate_change(tr);
 	tr->generation++;
 	for (size_t i = first; i < count; i++)
 		if (empties_caches(&descs[i]))
 			invalidate(tr, &descs[i]);
-	rwlock_write_end(&tr->lock);
+	vtd_xlate_change_end(tr);
 	notify_tell(tr->notifiers, &u->attach);
 }
 
-static struct vtd_xlate_entry *entry_slot(struct vtd_xlate *tr, nst_rid rid, uint32_t pasid)
+static size_t entry_slot(nst_rid rid, uint32_t pasid)
 {
-	uint32_t hash = (rid ^ pasid * 0x9e3779b1u) * 0x85ebca6bu;
+	uint64_t hash = ((uint64_t)rid << 32 | pasid) * 0x9e3779b97f4a7c15;
 
-	return &tr->entries[hash >> 16 & (VTD_XLATE_ENTRIES - 1)];
+	return hash >> 56 & (VTD_XLATE_ENTRIES - 1);
 }
 
 static enum vtd_fault_reason find_entry(struct vtd_xlate *tr,
 					const struct nst_translate_request *req,
 					struct vtd_xlate_attempt *a) REQUIRES_SHARED(tr->lock)
 {
-	const struct vtd_xlate_entry *e = entry_slot(tr, req->rid, req->pasid);
+	const struct vtd_xlate_entry *e = &tr->entries[entry_slot(req->rid, req->pasid)];
 	enum vtd_fault_reason reason;
 
 	if (e->kind != VTD_XLATE_NOTHING && e->rid == req->rid && e->pasid == req->pasid) {
@@ -302,21 +325,48 @@ static enum vtd_fault_reason translate_shared(struct vtd_xlate *tr,
 						       : translate_page(tr, req, a);
 }
 
+/* struct vtd_xlate_hot.what; its kind is never 0 */
+#define HOT_KIND GENMASK64(63, 61)
+#define HOT_FIVE_LEVELS BIT64(38)
+#define HOT_SRE BIT64(37)
+#define HOT_RID_PRIVILEGED BIT64(36)
+#define HOT_DID GENMASK64(35, 20)
+#define HOT_PASID GENMASK64(19, 0)
+
+static uint64_t hot_who(nst_rid rid, uint32_t pasid)
+{
+	return (uint64_t)rid << 32 | pasid;
+}
+
+static void remember_entry(struct vtd_xlate *tr, const struct vtd_xlate_entry *e) REQUIRES(tr->lock)
+{
+	size_t i = entry_slot(e->rid, e->pasid);
+	uint64_t what = FIELD_PREP(HOT_KIND, e->kind) | FIELD_PREP(HOT_DID, e->did) |
+			FIELD_PREP(HOT_PASID, page_pasid(e)) | (e->sre ? HOT_SRE : 0) |
+			(e->fs_levels == 5 ? HOT_FIVE_LEVELS : 0) |
+			(e->rid_privileged ? HOT_RID_PRIVILEGED : 0);
+
+	tr->entries[i] = *e;
+	tr->occupied[i / 64] |= BIT64(i % 64);
+	atomic_store_explicit(&tr->hot[i].who, hot_who(e->rid, e->pasid), memory_order_release);
+	atomic_store_explicit(&tr->hot[i].what, what, memory_order_release);
+}
+
 static void remember(struct vtd_xlate *tr, uint64_t iova, const struct vtd_xlate_attempt *a)
 {
 	const struct vtd_xlate_entry *e = &a->entry;
 	uint32_t pasid = page_pasid(e);
 
-	rwlock_write(&tr->lock);
+	vtd_xlate_change(tr);
 	if (tr->generation == a->generation) {
-		*entry_slot(tr, e->rid, e->pasid) = *e;
+		remember_entry(tr, e);
 		if (a->new_page)
 			iotlb_insert(tr->iotlb, tag_of(e->did, pasid),
 				     first_class(e) +
 					     (a->page.page_lg2 - PAGE_SHIFT_4K) / VTD_FS_LEVEL_BITS,
 				     key_of(iova, pasid), a->page.address, a->page.flags);
 	}
-	rwlock_write_end(&tr->lock);
+	vtd_xlate_change_end(tr);
 }
 
 int vtd_xlate_try(struct vtd_xlate *tr, const struct nst_translate_request *req,
@@ -390,30 +440,74 @@ static uint64_t size_left(const struct nst_translate_request *req,
 	return size;
 }
 
-int vtd_xlate(struct nst_viommu *viommu, const struct nst_translate_request *req,
-	      struct nst_translation *out)
+/* The pages of an entry, as a hit sees them. */
+static bool peek_page(const struct vtd_xlate *tr, const struct nst_translate_request *req,
+		      uint64_t what, bool privileged, struct vtd_xlate_page *page)
 {
-	struct vtd_unit *u = to_vtd_unit(viommu);
+	uint32_t pasid = (uint32_t)FIELD_GET(HOT_PASID, what);
+	uint32_t tag = tag_of((uint16_t)FIELD_GET(HOT_DID, what), pasid);
+	bool second = FIELD_GET(HOT_KIND, what) == VTD_XLATE_SECOND_STAGE;
+	unsigned int cls = second ? CLASS_SECOND_STAGE : CLASS_FIRST_STAGE;
+
+	if (!second && ((privileged && !(what & HOT_SRE)) ||
+			!vtd_fs_canonical(req->iova.v, what & HOT_FIVE_LEVELS ? 5 : 4)))
+		return false;
+	for (unsigned int i = 0; i < NUM_SIZES; i++) {
+		if (!iotlb_peek(tr->iotlb, tag, cls + i, key_of(req->iova.v, pasid), &page->address,
+				&page->flags) ||
+		    !vtd_xlate_allows(page->flags, req->write, privileged))
+			continue;
+		page->page_lg2 = class_shifts[i];
+		return true;
+	}
+	return false;
+}
+
+/* Without any lock: see translate.h. False: it is not known so. */
+static bool hit(struct vtd_xlate *tr, const struct nst_translate_request *req,
+		struct nst_translation *out)
+{
+	const struct vtd_xlate_hot *hot = &tr->hot[entry_slot(req->rid, req->pasid)];
+	unsigned int seq = atomic_load_explicit(&tr->seq, memory_order_acquire);
+	uint64_t who = atomic_load_explicit(&hot->who, memory_order_acquire);
+	uint64_t what = atomic_load_explicit(&hot->what, memory_order_acquire);
+	uint64_t aside = atomic_load_explicit(&tr->aside[req->rid / 64], memory_order_acquire);
+	bool privileged = req->pasid == NST_NO_PASID ? what & HOT_RID_PRIVILEGED : req->privileged;
+	struct vtd_xlate_page page;
+	uint64_t gpa;
+
+	if (seq % 2 || who != hot_who(req->rid, req->pasid) || !what || req->translated ||
+	    (aside >> req->rid % 64 & 1) ||
+	    !atomic_load_explicit(&tr->translating, memory_order_acquire))
+		return false;
+	if (FIELD_GET(HOT_KIND, what) == VTD_XLATE_PASS_THROUGH)
+		page = identity(req->iova.v);
+	else if (!peek_page(tr, req, what, privileged, &page))
+		return false;
+	gpa = page.address | (req->iova.v & (BIT64(page.page_lg2) - 1));
+	if ((gpa & ~0xfffffULL) == VTD_INTERRUPT_FIRST ||
+	    atomic_load_explicit(&tr->seq, memory_order_relaxed) != seq)
+		return false;
+	*out = (struct nst_translation){
+		.gpa = { gpa },
+		.size = size_left(req, &page),
+		.read = vtd_xlate_allows(page.flags, false, privileged),
+		.write = req->write || vtd_xlate_allows(page.flags, true, privileged),
+	};
+	return true;
+}
+
+/* Apart, so that a hit does not pay for its frame. */
+static __attribute__((noinline)) int translate(struct vtd_unit *u,
+					       const struct nst_translate_request *req,
+					       struct nst_translation *out)
+{
 	struct vtd_xlate_attempt a = {
 		.type = req->translated ? VTD_AT_TRANSLATED : VTD_AT_UNTRANSLATED,
 	};
-	bool interrupt = vtd_xlate_is_interrupt(req->pasid, req->iova.v);
 	enum vtd_fault_reason reason;
-	int ret;
+	int ret = vtd_xlate_try(&u->xlate, req, &a, &reason);
 
-	/* s5.1: before any translation, and nothing to read */
-	if (interrupt && (!req->write || req->translated))
-		return -EFAULT;
-	if (interrupt) {
-		*out = (struct nst_translation){
-			.gpa = { req->iova.v },
-			.size = VTD_INTERRUPT_LAST + 1 - req->iova.v,
-			.write = true,
-			.interrupt = true,
-		};
-		return 0;
-	}
-	ret = vtd_xlate_try(&u->xlate, req, &a, &reason);
 	if (ret)
 		return ret;
 	if (reason) {
@@ -427,4 +521,28 @@ int vtd_xlate(struct nst_viommu *viommu, const struct nst_translate_request *req
 		.write = req->write || vtd_xlate_allows(a.page.flags, true, a.privileged),
 	};
 	return 0;
+}
+
+/* s5.1: before any translation, and nothing to read */
+static int interrupt(const struct nst_translate_request *req, struct nst_translation *out)
+{
+	if (!req->write || req->translated)
+		return -EFAULT;
+	*out = (struct nst_translation){
+		.gpa = { req->iova.v },
+		.size = VTD_INTERRUPT_LAST + 1 - req->iova.v,
+		.write = true,
+		.interrupt = true,
+	};
+	return 0;
+}
+
+int vtd_xlate(struct nst_viommu *viommu, const struct nst_translate_request *req,
+	      struct nst_translation *out)
+{
+	struct vtd_unit *u = to_vtd_unit(viommu);
+
+	if (vtd_xlate_is_interrupt(req->pasid, req->iova.v))
+		return interrupt(req, out);
+	return hit(&u->xlate, req, out) ? 0 : translate(u, req, out);
 }

@@ -13,6 +13,13 @@
  * removed, and by no accessed bit set in a table that is no longer one. What a walk found
  * is inserted under the exclusive lock, unless `generation` says that something was
  * invalidated in between.
+ *
+ * A hit takes no lock and writes nothing, so any number of threads can have them at once. It reads
+ * `seq`, then the words below and the IOTLB by single accesses, then `seq` again: odd, or
+ * another one, and what it read may not belong together; then it goes the way of a miss.
+ * An invalidation that has returned has changed `seq` before: a hit that begins after it finds
+ * nothing that it removed. Not there for all: requesters with a notifier, which has to be
+ * noted with the lock held, and those of passed-through devices stand in `aside`.
  */
 #ifndef VTD_XLATE_H
 #define VTD_XLATE_H
@@ -61,18 +68,46 @@ struct vtd_xlate_page {
 	uint8_t flags;
 };
 
+/* As much of an entry as a hit needs, in two words; see translate.c. */
+struct vtd_xlate_hot {
+	_Atomic uint64_t who, what;
+};
+
 struct vtd_xlate {
 	struct nst_mem *mem;
 	atomic_ulong walks;
 	struct rwlock lock; /* protects the rest; inside cmd_lock, nothing is taken inside it */
-	bool translating;
+	atomic_uint seq;    /* odd while the lock is held exclusively */
+	atomic_bool translating;
 	uint64_t rtaddr, cap, ecap; /* copies of the unit's */
 	uint64_t generation;	    /* of all changes */
 	struct iotlb *iotlb;
 	struct vtd_xlate_entry entries[VTD_XLATE_ENTRIES];
-	struct notifier *notifiers;	      /* changed with cmd_lock held too */
-	uint64_t passthrough[(1 << 16) / 64]; /* bit per requester that is not emulated */
+	struct vtd_xlate_hot hot[VTD_XLATE_ENTRIES];
+	uint64_t occupied[VTD_XLATE_ENTRIES / 64]; /* bit per entry that is something */
+	struct notifier *notifiers;		   /* changed with cmd_lock held too */
+	/* bit per requester that is not emulated; and of those, and those with a notifier */
+	uint64_t passthrough[(1 << 16) / 64];
+	_Atomic uint64_t aside[(1 << 16) / 64];
 };
+
+/* The exclusive lock, for a change that hits must not see half of. */
+static inline void vtd_xlate_change(struct vtd_xlate *tr)
+	LOCK_ATTR(acquire_capability(tr->lock)) NO_LOCK_ANALYSIS
+{
+	rwlock_write(&tr->lock);
+	atomic_store_explicit(&tr->seq, tr->seq + 1, memory_order_relaxed);
+}
+
+static inline void vtd_xlate_change_end(struct vtd_xlate *tr)
+	LOCK_ATTR(release_capability(tr->lock)) NO_LOCK_ANALYSIS
+{
+	atomic_store_explicit(&tr->seq, tr->seq + 1, memory_order_release);
+	rwlock_write_end(&tr->lock);
+}
+
+/* After a change of passthrough or notifiers that concerns @rid. */
+void vtd_xlate_set_aside(struct vtd_xlate *tr, nst_rid rid) REQUIRES(tr->lock);
 
 /* -ENOMEM. */
 NST_MUST_CHECK int vtd_xlate_init(struct vtd_xlate *tr, struct nst_mem *mem);

@@ -131,6 +131,8 @@ enum vtd_fault_reason vtd_xlate_find(const struct vtd_xlate *tr, nst_rid rid, ui
 struct walk {
 	const struct vtd_xlate *tr;
 	const struct vtd_xlate_entry *entry;
+	struct mem_view memory;
+	uint64_t second_stage_reserved;
 	enum vtd_fault_reason reason; /* why a table could not be reached, if it is this stage's */
 	bool read_only;		      /* the second stage keeps a first-stage table from A/D */
 	unsigned int tables;	      /* of the first stage, reached so far */
@@ -141,7 +143,7 @@ static const uint64_t *second_stage_table(void *opaque, uint64_t address)
 	struct walk *w = opaque;
 	bool writable;
 
-	return mem_page(w->tr->mem, (nst_gpa){ address }, &writable);
+	return mem_view_page(&w->memory, (nst_gpa){ address }, &writable);
 }
 
 static bool beyond_second_stage(const struct vtd_xlate_entry *e, uint64_t address)
@@ -155,7 +157,7 @@ static enum vtd_fault_reason walk_second_stage(struct walk *w, uint64_t address,
 	const struct vtd_ss_request req = {
 		.address = address,
 		.table = w->entry->ss_root,
-		.reserved = vtd_second_stage_reserved(w->tr->cap, w->tr->ecap),
+		.reserved = w->second_stage_reserved,
 		.levels = w->entry->ss_levels,
 		.write = write,
 	};
@@ -167,7 +169,7 @@ static uint64_t *first_stage_table(void *opaque, uint64_t address, bool *writabl
 {
 	struct walk *w = opaque;
 
-	return mem_page(w->tr->mem, (nst_gpa){ address }, writable);
+	return mem_view_page(&w->memory, (nst_gpa){ address }, writable);
 }
 
 static uint64_t *nested_table(void *opaque, uint64_t address, bool *writable)
@@ -187,7 +189,7 @@ static uint64_t *nested_table(void *opaque, uint64_t address, bool *writable)
 	if (w->reason)
 		return NULL;
 	address = leaf.address | (address & (BIT64(leaf.page_lg2) - 1));
-	table = mem_page(w->tr->mem, (nst_gpa){ address }, writable);
+	table = mem_view_page(&w->memory, (nst_gpa){ address }, writable);
 	w->read_only = !leaf.writable;
 	if (w->read_only)
 		*writable = false;
@@ -294,10 +296,12 @@ enum vtd_fault_reason vtd_xlate_walk(const struct vtd_xlate *tr,
 				     const struct vtd_xlate_entry *entry, uint64_t iova, bool write,
 				     bool privileged, struct vtd_xlate_page *page)
 {
-	struct walk w = { .tr = tr, .entry = entry };
 	unsigned int token = mem_enter(tr->mem);
+	struct walk w = { .tr = tr, .entry = entry, .memory.map = mem_map(tr->mem) };
 	enum vtd_fault_reason reason;
 
+	if (entry->kind != VTD_XLATE_FIRST_STAGE)
+		w.second_stage_reserved = vtd_second_stage_reserved(tr->cap, tr->ecap);
 	if (entry->kind == VTD_XLATE_SECOND_STAGE)
 		reason = walk_from_second_stage(&w, iova, write, page);
 	else

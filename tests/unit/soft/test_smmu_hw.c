@@ -528,7 +528,7 @@ static void refused_memory_at_creation(void **state)
 		assert_null(hw);
 	}
 	alloc_fail_nth(0);
-	assert_int_equal(n, 1 + 5); /* the unit; the cache and its three arrays */
+	assert_int_equal(n, 1 + 7); /* the unit; the cache and its five arrays */
 	smmu_hw_destroy(hw);
 }
 

@@ -382,7 +382,7 @@ static void refused_memory_at_creation(void **state)
 		assert_null(hw);
 	}
 	alloc_fail_nth(0);
-	assert_int_equal(n, 1 + 6);	/* the unit; the cache and its four arrays */
+	assert_int_equal(n, 1 + 7);	/* the unit; the cache and its five arrays */
 	vtd_hw_destroy(hw);
 }
 

@@ -115,7 +115,9 @@ static void a_requester_is_of_one_kind(void **state)
 {
 	struct rig *rig = *state;
 	struct rig_device *d = &rig->devices[0], *other = rig_plug(rig, false);
-	const struct nst_translate_request req = { .rid = d->rid, .pasid = NST_NO_PASID };
+	const struct nst_translate_request req = {
+		.rid = d->rid, .pasid = NST_NO_PASID, .iova = { PROBE_IOVA },
+	};
 	const struct nst_ats_request ats = { .rid = d->rid, .pasid = NST_NO_PASID, .pages = 1 };
 	struct heard heard = { 0 };
 	struct nst_notifier_config config = listener(d->rid, &heard);
@@ -125,6 +127,9 @@ static void a_requester_is_of_one_kind(void **state)
 	struct nst_notifier *n;
 	unsigned int count;
 
+	guest_enable(rig);
+	guest_set_stage1(rig, d->rid, rig->root_a, 7);
+	iq_run(rig, PC_GLOBAL, 0);
 	err(EEXIST, nst_viommu_translate(rig->viommu, &req, &out));
 	err(EEXIST, nst_viommu_ats_translate(rig->viommu, &ats, &entry, 1, &count, &status));
 	err(EEXIST, nst_viommu_notify(rig->viommu, &config, &n));
@@ -138,6 +143,7 @@ static void a_requester_is_of_one_kind(void **state)
 	/* unplugged, the place is free for an emulated one */
 	nst_viommu_detach(rig->viommu, d->rid);
 	ok(nst_viommu_translate(rig->viommu, &req, &out));
+	ok(nst_viommu_translate(rig->viommu, &req, &out)); /* from the caches */
 	ok(nst_viommu_attach(rig->viommu, d->rid, d->dev));
 	err(EEXIST, nst_viommu_translate(rig->viommu, &req, &out));
 }

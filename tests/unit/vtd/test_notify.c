@@ -95,6 +95,23 @@ static void first_stage_invalidations(void **state)
 	destroy(w);
 }
 
+/* What is in the caches from before somebody listened counts as given out when it is given out again. */
+static void cached_before(void **state)
+{
+	struct world *w = create(ALL);
+	struct listener l;
+
+	first_stage(w);
+	enable(w, 1);
+	goes_to(w, NO, IOVA, true);
+	listen_at(w, &l, NO, 0, UINT64_MAX);
+	goes_to(w, NO, IOVA, true);
+	invalidate(w, PIOTLB_PAGES(1, 0), IOVA);
+	expect(&l, NST_CHANGE_PAGES, IOVA, IOVA + 0xfff);
+	nst_notifier_remove(l.notifier);
+	destroy(w);
+}
+
 /* Descriptors that come together are heard of one by one. */
 static void each_of_many(void **state)
 {
@@ -363,6 +380,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(first_stage_invalidations),
+		cmocka_unit_test(cached_before),
 		cmocka_unit_test(each_of_many),
 		cmocka_unit_test(second_stage_invalidations),
 		cmocka_unit_test(an_entry_that_changed_its_domain),

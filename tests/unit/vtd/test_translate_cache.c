@@ -193,6 +193,134 @@ static void invalidations_against_translations(void **state)
 	destroy(w);
 }
 
+static int request(struct world *w, uint32_t pasid, uint64_t iova, bool privileged, bool translated)
+{
+	const struct nst_translate_request req = {
+		.rid = RID, .pasid = pasid, .iova = { iova }, .privileged = privileged, .translated = translated,
+	};
+	struct nst_translation out;
+	uint64_t low, high;
+	int ret = nst_viommu_translate(w->viommu, &req, &out);
+
+	if (ret)
+		take_fault(w, &low, &high);
+	return ret;
+}
+
+#define LARGE 0x40000000ULL
+
+/* What the tables refuse is refused although another request's page is in the caches. */
+static void a_hit_of_one_is_none_of_another(void **state)
+{
+	struct world *w = create(0);
+	uint64_t root = first_stage(w);
+
+	set_entry(w, 5, 1, 1, root, 0); /* no SRE */
+	enable(w, 1);
+	for (unsigned int n = 0; n < 2; n++) {
+		uint32_t pasid = n ? 5 : NO;
+
+		goes_to(w, pasid, IOVA, false);
+		assert_int_equal(request(w, pasid, IOVA, false, false), 0);
+		assert_int_equal(request(w, pasid, IOVA, false, true), -EFAULT);
+		assert_int_equal(request(w, pasid, IOVA | 1ULL << 57, false, false), -EFAULT);
+		assert_int_equal(request(w, pasid, IOVA | 1ULL << 63, false, false), -EFAULT);
+		if (pasid != NO)
+			assert_int_equal(request(w, pasid, IOVA, true, false), -EFAULT);
+	}
+	/* half of a large page is the interrupt range */
+	*pte(w, root, LARGE, 4, 2, 7) = 0xfee00000 | 0x87;
+	goes_to(w, 5, LARGE + 0x100000, false);
+	assert_int_equal(request(w, 5, LARGE, false, false), -EFAULT);
+	destroy(w);
+}
+
+/* An entry says of requests without PASID that they are privileged: RPRIV of the context entry. */
+static void hits_of_privileged_requests(void **state)
+{
+	struct world *w = create(0);
+	uint64_t root = first_stage(w), *leaf = fs_pte(w, root, IOVA);
+
+	at(w, CONTEXT + RID * 32)[1] = 1 << 20;
+	set_entry(w, 0, 1, 1, root | 1, 0); /* SRE */
+	*leaf = (*leaf & ~4ULL) | 3; /* a supervisor's page */
+	enable(w, 1);
+	goes_to(w, NO, IOVA, true);
+	destroy(w);
+}
+
+/* Two pages that lie in one place of the cache by turns, and lead to memory of their own. */
+static void *alternator(void *arg)
+{
+	struct race *r = arg;
+
+	for (uint64_t n = 0; !atomic_load(&r->stop); n++) {
+		uint64_t iova = IOVA + (n & 1) * 0x1000;
+		struct nst_translation out;
+
+		if (translate(r->w, NO, iova, true, &out) || out.gpa.v != DATA + (n & 1) * 0x1000)
+			atomic_fetch_add(&r->wrong, 1);
+	}
+	return NULL;
+}
+
+/* What a hit read while it changed is not what it gives. */
+static void a_hit_is_of_one_page(void **state)
+{
+	struct world *w = create(0);
+	uint64_t root = first_stage(w);
+	struct race r = { .w = w };
+	pthread_t threads[2];
+
+	*fs_pte(w, root, IOVA) = DATA | 7;
+	*fs_pte(w, root, IOVA + 0x1000) = (DATA + 0x1000) | 7;
+	enable(w, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_create(&threads[i], NULL, alternator, &r);
+	for (uint64_t n = 1; n < 200000; n++)
+		invalidate(w, 6 | 3 << 4 | 1 << 16, IOVA + (n & 1) * 0x1000);
+	atomic_store(&r.stop, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(atomic_load(&r.wrong), 0);
+	destroy(w);
+}
+
+/* A hit waits for a change that is under way: it is not to see half of it. */
+static void *one_translation(void *arg)
+{
+	struct race *r = arg;
+	struct nst_translation out;
+
+	if (translate(r->w, NO, IOVA, true, &out))
+		atomic_fetch_add(&r->wrong, 1);
+	atomic_fetch_add(&r->done, 1);
+	return NULL;
+}
+
+static void a_hit_waits_for_a_change(void **state)
+{
+	struct world *w = create(0);
+	struct vtd_xlate *tr = &to_vtd_unit(w->viommu)->xlate;
+	struct race r = { .w = w };
+	pthread_t thread;
+
+	first_stage(w);
+	enable(w, 1);
+	one_translation(&r);
+	one_translation(&r); /* a hit */
+	atomic_store(&r.done, 0);
+	vtd_xlate_change(tr);
+	pthread_create(&thread, NULL, one_translation, &r);
+	for (unsigned int n = 0; n < 1000; n++)
+		sched_yield();
+	assert_int_equal(atomic_load(&r.done), 0);
+	vtd_xlate_change_end(tr);
+	pthread_join(thread, NULL);
+	assert_int_equal(atomic_load(&r.wrong), 0);
+	destroy(w);
+}
+
 static void without_memory(void **state)
 {
 	struct nst_vtd_config config = { .send_msi = take_msi };
@@ -259,6 +387,10 @@ int main(void)
 		cmocka_unit_test(registers_empty_everything),
 		cmocka_unit_test(pasids_are_told_apart),
 		cmocka_unit_test(invalidations_against_translations),
+		cmocka_unit_test(a_hit_of_one_is_none_of_another),
+		cmocka_unit_test(hits_of_privileged_requests),
+		cmocka_unit_test(a_hit_is_of_one_page),
+		cmocka_unit_test(a_hit_waits_for_a_change),
 		cmocka_unit_test(without_memory),
 		cmocka_unit_test(a_state_is_of_equal_features),
 		cmocka_unit_test(a_vm_without_host_has_no_devices),

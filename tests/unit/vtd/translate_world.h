@@ -11,6 +11,8 @@
 #include "base/bits.h"
 #include "base/endian.h"
 
+#include "vtd/unit.h"
+
 #include <nestor/viommu.h>
 
 #include <errno.h>
@@ -183,11 +185,18 @@ static inline int translate(struct world *w, uint32_t pasid, uint64_t iova, bool
 	return nst_viommu_translate(w->viommu, &req, out);
 }
 
+/* Found in the tables, or in the caches; and found in the caches, a second time. */
 static inline uint64_t goes_to(struct world *w, uint32_t pasid, uint64_t iova, bool write)
 {
-	struct nst_translation out;
+	struct nst_translation out, again;
 
 	assert_int_equal(translate(w, pasid, iova, write, &out), 0);
+	assert_int_equal(translate(w, pasid, iova, write, &again), 0);
+	assert_int_equal(out.gpa.v, again.gpa.v);
+	assert_int_equal(out.size, again.size);
+	assert_int_equal(out.read, again.read);
+	assert_int_equal(out.write, again.write);
+	assert_int_equal(out.interrupt, again.interrupt);
 	assert_false(out.interrupt);
 	assert_true(write ? out.write : out.read);
 	return out.gpa.v;
