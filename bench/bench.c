@@ -116,7 +116,8 @@ static bool measure(struct sample *sample, unsigned int threads, double *ns)
 
 /* --- commands --------------------------------------------------------------------------- */
 
-static const struct bench_group *const groups[] = { &floors, &bench_soft_host, &bench_translate };
+static const struct bench_group *const groups[] = { &floors, &bench_soft_host, &bench_translate,
+						    &bench_passthrough };
 
 static const struct bench_row *find(const char *name)
 {
@@ -157,7 +158,7 @@ static bool run_line(char *line)
 	if (!sample.fn)
 		return false;
 	if (measure(&sample, MAX(row->threads, 1u), &ns))
-		printf("ok %.3f\n", ns);
+		printf("ok %.3f\n", row->count ? row->count(row->opaque) : ns);
 	else
 		printf("wrong\n");
 	return true;

@@ -24,7 +24,8 @@ struct bench_row {
 	bench_fn *run;
 	bench_fn *floor; /* or NULL */
 	void *opaque;
-	unsigned int threads; /* that do the operations of a run each; 0 is 1 */
+	unsigned int threads;	       /* that do the operations of a run each; 0 is 1 */
+	double (*count)(void *opaque); /* what was counted, in place of time; or NULL */
 };
 
 /* A file's rows; what they need is made with the first call of prepare(). */
@@ -34,7 +35,7 @@ struct bench_group {
 	size_t num_rows;
 };
 
-extern const struct bench_group bench_soft_host, bench_translate;
+extern const struct bench_group bench_soft_host, bench_translate, bench_passthrough;
 
 /* The least that has to happen for things. */
 bool floor_system_call(void *unused, unsigned int operations);

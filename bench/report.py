@@ -37,6 +37,8 @@ def floors(result):
 
 def verdict(row, result):
     """What of the target; "" if there is none, or nothing to compare with."""
+    if row.exactly is not None:
+        return f"{row.exactly:g}: " + ("met" if result["nestor"]["min"] == result["nestor"]["max"] == row.exactly else "missed")
     if row.least and ratio(result):
         return f">= {row.least:g}x: " + ("met" if ratio(result) >= row.least else "missed")
     if row.most_floors and floors(result):

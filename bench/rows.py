@@ -4,6 +4,7 @@
 # function that takes one sample; smaller is better.
 import statistics
 import subprocess
+import time
 
 import machine
 import nic
@@ -68,6 +69,8 @@ class Row:
     The target: @least, how many times smaller than QEMU's; or @most_floors, at most so many times the floor.
     """
     unit = "ns"
+    rounds = None   # samples, if not as many as of others
+    exactly = None  # a target too
 
     def __init__(self, figure, name, least=None, most_floors=None, x=None):
         self.figure, self.name, self.least, self.most_floors, self.x = figure, name, least, most_floors, x
@@ -190,8 +193,58 @@ def in_process_rows():
         yield InProcess(figure, name, f"software host: {name}", operations)
 
 
+    figure = "Passed-through devices on the software host"
+    one = "passthrough: one PASID changes on 64 devices, 1 present on each"
+    yield InProcess(figure, "a PASID of all 64, 1 present on each", one, 100, floor=None)
+    yield InProcess(figure, "a PASID of all 64, 1000 present on each", one.replace("1 present", "1000 present"), 100, floor=one,
+                    most_floors=1.25)
+    yield InProcess(figure, "all PASIDs of 64 devices, 1000 in a table of each",
+                    "passthrough: all PASIDs of 64 devices, 1000 in a table of each", 2, floor=None)
+    yield InProcess(figure, "all PASIDs of 64 devices, 1000 in one table",
+                    "passthrough: all PASIDs of 64 devices, 1000 in one table", 2, floor=None)
+    row = InProcess("Calls of the host", "100 pages of a domain of 64 devices, a doorbell",
+                    "passthrough: calls of the host for 100 pages of a domain of 64 devices", 10, floor=None)
+    row.unit, row.exactly = "IOMMU_HWPT_INVALIDATE", 1
+    yield row
+
+
+class Memory(Row):
+    """What @small has less than @large, in bytes, for each of @by: anonymous memory of the process, after its guest is set up."""
+    unit = "bytes"
+    rounds = 3
+
+    def __init__(self, figure, name, small, large, by, peer=True):
+        super().__init__(figure, name)
+        self.small, self.large, self.by, self.peer = small, large, by, peer
+
+    def sample(self, side, found):
+        sizes = []
+        for devices, pages in (self.small, self.large):
+            scene = vtd.Scene(side, found, devices, pages)
+            try:
+                time.sleep(1)    # QEMU frees what it had in between a little later
+                with open(f"/proc/{scene.machine.pid}/status") as f:
+                    sizes += [int(line.split()[1]) * 1024 for line in f if line.startswith("RssAnon")]
+            finally:
+                scene.close()
+        return max(sizes[1] - sizes[0], 0) / self.by
+
+    def samplers(self, tools):
+        sides = {"nestor": lambda: self.sample("nestor", tools.nestor)}
+        if self.peer and tools.qemu["x86_64"]:
+            sides["qemu"] = lambda: self.sample("qemu", tools.qemu["x86_64"])
+        return sides
+
+
+def memory_rows(tiny):
+    many = 3 if tiny else 64
+    yield Memory("Memory, VT-d", "a device", (1, 0), (many, 0), many - 1)
+    pages = 512 if tiny else 65536
+    yield Memory("Memory, VT-d", f"a page in the IOTLB, {pages} held", (1, 0), (1, pages), pages, peer=False)
+
+
 def all_rows(tiny):
-    return list(queue_rows(tiny)) + list(in_process_rows())
+    return [*queue_rows(tiny), *in_process_rows(), *memory_rows(tiny)]
 
 
 def summary(samples):

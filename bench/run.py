@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 def measure(row, tools, rounds):
     samplers = row.samplers(tools)
     samples = {side: [] for side in samplers}
-    for number in range(rounds):
+    for number in range(min(rounds, row.rounds or rounds)):
         for side in sorted(samplers, reverse=number % 2):
             samples[side].append(samplers[side]())
     row.finish(tools)

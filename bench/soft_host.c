@@ -244,12 +244,22 @@ static void prepare(void)
 }
 
 static const struct bench_row rows[] = {
-	{ "software host: 4 KiB DMA, IOTLB hit", dma_hits, copy_pages, &bench, 1 },
-	{ "software host: 4 KiB DMA, IOTLB miss", dma_misses, copy_pages, &bench, 1 },
-	{ "software host: IOMMU_HWPT_INVALIDATE, 1 page", invalidate_1, floor_system_call, &bench,
-	  1 },
-	{ "software host: IOMMU_HWPT_INVALIDATE, 64 pages", invalidate_64, floor_system_call,
-	  &bench, 1 },
+	{ .name = "software host: 4 KiB DMA, IOTLB hit",
+	  .run = dma_hits,
+	  .floor = copy_pages,
+	  .opaque = &bench },
+	{ .name = "software host: 4 KiB DMA, IOTLB miss",
+	  .run = dma_misses,
+	  .floor = copy_pages,
+	  .opaque = &bench },
+	{ .name = "software host: IOMMU_HWPT_INVALIDATE, 1 page",
+	  .run = invalidate_1,
+	  .floor = floor_system_call,
+	  .opaque = &bench },
+	{ .name = "software host: IOMMU_HWPT_INVALIDATE, 64 pages",
+	  .run = invalidate_64,
+	  .floor = floor_system_call,
+	  .opaque = &bench },
 };
 
 const struct bench_group bench_soft_host = { prepare, rows, ARRAY_SIZE(rows) };

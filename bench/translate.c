@@ -313,14 +313,24 @@ static bool nested_chase_at_random(void *opaque, unsigned int operations)
 }
 
 static const struct bench_row rows[] = {
-	{ "translate: hit", hits, chase_hits, &bench, 1 },
-	{ "translate: hit, two threads", hits, NULL, &bench, 2 },
-	{ "translate: miss, 4 levels, pages in turn", misses_in_turn, chase_in_turn, &bench, 1 },
-	{ "translate: miss, 4 levels, pages at random", misses_at_random, chase_at_random, &bench,
-	  1 },
-	{ "translate: miss, nested 4 on 4, pages in turn", nested_misses, nested_chase, &bench, 1 },
-	{ "translate: miss, nested 4 on 4, pages at random", nested_misses_at_random,
-	  nested_chase_at_random, &bench, 1 },
+	{ .name = "translate: hit", .run = hits, .floor = chase_hits, .opaque = &bench },
+	{ .name = "translate: hit, two threads", .run = hits, .opaque = &bench, .threads = 2 },
+	{ .name = "translate: miss, 4 levels, pages in turn",
+	  .run = misses_in_turn,
+	  .floor = chase_in_turn,
+	  .opaque = &bench },
+	{ .name = "translate: miss, 4 levels, pages at random",
+	  .run = misses_at_random,
+	  .floor = chase_at_random,
+	  .opaque = &bench },
+	{ .name = "translate: miss, nested 4 on 4, pages in turn",
+	  .run = nested_misses,
+	  .floor = nested_chase,
+	  .opaque = &bench },
+	{ .name = "translate: miss, nested 4 on 4, pages at random",
+	  .run = nested_misses_at_random,
+	  .floor = nested_chase_at_random,
+	  .opaque = &bench },
 };
 
 const struct bench_group bench_translate = { prepare, rows, ARRAY_SIZE(rows) };
