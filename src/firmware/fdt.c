@@ -379,8 +379,7 @@ static int need_region(void *fdt, const struct nst_gpa_range *window)
 }
 
 /* A PCI address has three cells, a size two. */
-static int put_addresses(void *fdt, int region, uint32_t device,
-			 const struct nst_gpa_range *window)
+static int put_addresses(void *fdt, int region, uint32_t device, const struct nst_gpa_range *window)
 {
 	fdt32_t cells[6] = {
 		cpu_to_fdt32(device),
