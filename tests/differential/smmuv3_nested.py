@@ -216,7 +216,11 @@ class Generator(plain.Generator):
         if not vms:
             return
         vm = self.random.choice(vms)
-        ipa = self.random.choice(sorted(vm.whole if self.random.random() < 0.5 or not vm.pages else vm.pages))
+        # faults of tables are stage 1's for QEMU: CD.R says whether they are told
+        tables = vm.options & S2R and (self.random.random() < 0.5 or not vm.pages)
+        if not tables and not vm.pages:
+            return
+        ipa = self.random.choice(sorted(vm.whole if tables else vm.pages))
         last = 3 if ipa in vm.whole or vm.pages[ipa][1] == vm.granule else 2
         level = self.random.choice((last, last, self.random.randrange(vm.start, last + 1)))
         slot = self.slot(vm, ipa, level)
