@@ -305,6 +305,21 @@ def a_table_of_many_pages(scratch):
 
 
 @test
+def aborts_on_the_way_to_a_table(scratch):
+    """Rows of the table that random programs seldom need: s7.3.12 of a top table, and of one below."""
+    where = 0xc0000000                                          # stage 2 has a table for it that is no memory
+    pages, words = [*identity(), ("store", VM + 24, program.BEYOND + 0x1000 | 3)], DOMAIN.words()
+    words[1] = where
+    for table, one in (([("store", CD, *words)], event(0xb, 1 << 35 | 1 << 39 | 1 << 40, IOVA, program.BEYOND + 0x1000)),
+                       ([("store", program.TABLES, where | 3)], event(0xb, 1 << 40, IOVA, where))):
+        qemu, nestor = seen([*pages, *table, *stream(nested.NESTED, LEVEL1), dma()], count=2, mode="nested")
+        assert nestor == (REFUSED, (event(0xb, 1 << 39 | 1 << 40, IOVA, program.BEYOND + 0x1000),)), nestor
+        assert qemu == (REFUSED, (one,)), qemu
+        rules = compare.Rules()
+        assert rules.same("smmuv3 emulated", "nested", "events", qemu[1], nestor[1]), (qemu, nestor)
+
+
+@test
 def a_table_beyond_the_output_size(scratch):
     """s3.4: it is stage 1's fault, of the access; QEMU says that it is of a table, and gives its address."""
     beyond = [("store", program.TABLES, 1 << 46 | 3)]
