@@ -4,6 +4,7 @@
  * which tag and emptied by which command, what events say of which access, who waits and who is
  * told. And that passed-through devices get none of it. Random tables are in test_stage2_model.c.
  */
+#include "race.h"
 #include "stage2.h"
 
 #include "../pagetable/naive_arm_s2_walk.h"
@@ -298,6 +299,57 @@ static void the_smaller_page_is_cached(void **state)
 	assert_int_equal(gpa_of(m.rig, iova + 0x7000), UINT64_MAX);
 	assert_int_equal(event_type(m.rig), 0x10);
 	rig_destroy(m.rig);
+}
+
+static void *walker(void *rig)
+{
+	return (void *)(uintptr_t)gpa_of(rig, PROBE_IOVA);
+}
+
+static void *forget_ipa(void *rig)
+{
+	cmdq_run(rig, CMD_TLBI_S2_IPA(VMID), PROBE_IOVA);
+	return NULL;
+}
+
+static void *forget_vm(void *rig)
+{
+	cmdq_run(rig, CMD_TLBI_S12_VMALL(VMID), 0);
+	return NULL;
+}
+
+/* As of stage 1 alone (test_translate.c): what a walk finds while it is invalidated is not kept. */
+static void a_walk_keeps_nothing_past_an_invalidation(void **state)
+{
+	static const struct {
+		int kind;
+		uint64_t ipa;
+		void *(*invalidate)(void *);
+	} cases[] = {
+		{ ONLY_2, PROBE_IOVA, forget_ipa },
+		{ ONLY_2, PROBE_IOVA, forget_vm },
+		{ BOTH, IPA, forget_vm },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct vm m = make_vm(), other = { m.rig, guest_page(m.rig) };
+		uint64_t table[2] = { m.root, other.root };
+		uint64_t *entry[2];
+
+		set_kind(&m, cases[i].kind, PTE_PAGE);
+		s2_map(&other, cases[i].ipa, AT_B, S2_PAGE);
+		for (unsigned int level = 0; level < 3; level++) {
+			for (int of = 0; of < 2; of++) {
+				entry[of] = mem64(m.rig, table[of] + (cases[i].ipa >> (39 - 9 * level) & 511) * 8);
+				table[of] = *entry[of] & 0xfffffffff000;
+			}
+		}
+		assert_int_equal(race_run(&(struct race){ m.rig, table[0], walker, cases[i].invalidate,
+							  entry[0], *entry[1] }),
+				 AT_A);
+		assert_int_equal(gpa_of(m.rig, PROBE_IOVA), AT_B);
+		rig_destroy(m.rig);
+	}
 }
 
 /* --- events ---------------------------------------------------------------------------------- */
@@ -807,6 +859,7 @@ int main(void)
 		cmocka_unit_test(pages_are_cached_by_their_tags),
 		cmocka_unit_test(one_vmid_one_set_of_pages),
 		cmocka_unit_test(the_smaller_page_is_cached),
+		cmocka_unit_test(a_walk_keeps_nothing_past_an_invalidation),
 		cmocka_unit_test(events_have_their_fields),
 		cmocka_unit_test(aborts_have_their_fields),
 		cmocka_unit_test(events_of_stage_1),

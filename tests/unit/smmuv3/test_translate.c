@@ -3,17 +3,12 @@
  * nst_viommu_translate(): caches that are used until the guest empties them, and by nothing less
  * than it asks for; events; and random tables against the oracle of Arm walks.
  */
-#include "rig.h"
+#include "race.h"
 
 #include "../pagetable/naive_arm_walk.h"
 
 #include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #define RID 0x25
 #define CD_AT GPA_CDTAB
@@ -441,21 +436,6 @@ static void random_tables_as_the_oracle_walks_them(void **state)
 
 /* --- a walk and an invalidation at the same time --------------------------------------------- */
 
-/* A table page that cannot be read for a while: whoever walks there waits in the handler. */
-static struct {
-	void *page;
-	int arrived[2], go_on[2]; /* pipes */
-} gate;
-
-static void wait_at_the_gate(int signal)
-{
-	char c = 0;
-
-	if (write(gate.arrived[1], &c, 1) != 1 || read(gate.go_on[0], &c, 1) != 1 ||
-	    mprotect(gate.page, 4096, PROT_READ | PROT_WRITE))
-		abort();
-}
-
 static void *walker(void *rig)
 {
 	return (void *)(uintptr_t)gpa_of(rig, PROBE_IOVA);
@@ -467,17 +447,6 @@ static void *invalidator(void *rig)
 	return NULL;
 }
 
-/* With a writer waiting, who prefers writers lets no reader in. */
-static bool somebody_waits_to_invalidate(struct rig *rig)
-{
-	pthread_rwlock_t *lock = &rig_unit(rig)->xlate.lock.l;
-
-	if (pthread_rwlock_tryrdlock(lock))
-		return true;
-	pthread_rwlock_unlock(lock);
-	return false;
-}
-
 /*
  * The walk has read the old top table, and is in the next one, when the guest puts another there
  * and invalidates. The invalidation waits for it; what it found must not be kept after that.
@@ -486,32 +455,17 @@ static void a_walk_keeps_nothing_past_an_invalidation(void **state)
 {
 	struct rig *rig = rig_stage1();
 	uint64_t *top = mem64(rig, rig->root_a);
-	struct sigaction action = { .sa_handler = wait_at_the_gate }, before;
-	pthread_t threads[2];
-	void *gpa;
-	char c = 0;
+	const struct race race = {
+		.rig = rig,
+		.page = *top & 0xfffffffff000,
+		.walk = walker,
+		.invalidate = invalidator,
+		.word = top,
+		.value = *mem64(rig, rig->root_b),
+	};
 
-	gate.page = &rig->memory[*top & 0xfffffffff000];
-	ok(pipe(gate.arrived));
-	ok(pipe(gate.go_on));
-	ok(sigaction(SIGSEGV, &action, &before));
-	ok(mprotect(gate.page, 4096, PROT_NONE));
-	ok(pthread_create(&threads[0], NULL, walker, rig));
-	assert_int_equal(read(gate.arrived[0], &c, 1), 1);
-	*top = *mem64(rig, rig->root_b);
-	ok(pthread_create(&threads[1], NULL, invalidator, rig));
-	while (!somebody_waits_to_invalidate(rig))
-		sched_yield();
-	assert_int_equal(write(gate.go_on[1], &c, 1), 1);
-	ok(pthread_join(threads[0], &gpa));
-	ok(pthread_join(threads[1], NULL));
-	assert_int_equal((uintptr_t)gpa, AT_A); /* it began before */
+	assert_int_equal(race_run(&race), AT_A); /* it began before */
 	assert_int_equal(gpa_of(rig, PROBE_IOVA), AT_B);
-	ok(sigaction(SIGSEGV, &before, NULL));
-	for (int i = 0; i < 2; i++) {
-		close(gate.arrived[i]);
-		close(gate.go_on[i]);
-	}
 	rig_destroy(rig);
 }
 
