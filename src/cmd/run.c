@@ -356,7 +356,10 @@ static int guest(struct run *run)
 	progress("registers at 0x%llx; booting Linux", (unsigned long long)run->tables.bars[0]);
 	ret = tables_make(&run->tables, &run->server, &run->options, &run->dmar, &run->initrd);
 	if (ret)
-		return complain("cannot make the firmware's table: %s", strerror(-ret)),
+		return complain("cannot make the firmware's table: %s",
+				ret == -ENOENT ? "QEMU's DSDT is not as that of QEMU 11.1, so the "
+						 "host's MSIs would not reach the guest"
+					       : strerror(-ret)),
 		       EXIT_FAILED;
 	status = verdict(run, boot(run));
 	if (status != EXIT_OK && run->options.quiet)
