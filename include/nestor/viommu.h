@@ -23,6 +23,8 @@ enum nst_vtd_feature {
 	NST_VTD_SECOND_STAGE = 1 << 0, /* second-stage tables in scalable mode (SSTS) */
 	NST_VTD_NESTED = 1 << 1,       /* ... under first-stage ones (NEST); implies SSTS */
 	NST_VTD_FIVE_LEVEL = 1 << 2,   /* first stages of 57 bits (FS5LP) */
+	/* No caching mode (CM), as silicon has none: a guest does not say what becomes present. */
+	NST_VTD_NO_CACHING_MODE = 1 << 3,
 };
 
 /**
@@ -350,7 +352,8 @@ struct nst_notifier;
  * nst_viommu_notify() - from now on tell @config's callbacks. One with @map is told what is
  * there already by nst_viommu_process(), as after nst_notifier_replay().
  * Errors: -EINVAL (@config makes no sense), -EEXIST (@rid is that of a passed-through device),
- * -ENOMEM, -EOPNOTSUPP (a kind of vIOMMU that has none). Threads: any.
+ * -ENOMEM, -EOPNOTSUPP (a kind of vIOMMU that has none; @map of a unit without caching mode).
+ * Threads: any.
  */
 NST_MUST_CHECK NST_API int nst_viommu_notify(struct nst_viommu *viommu,
 					     const struct nst_notifier_config *config,

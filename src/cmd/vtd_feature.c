@@ -15,6 +15,7 @@ static const struct {
 	{ "second-stage", NST_VTD_SECOND_STAGE },
 	{ "nested", NST_VTD_NESTED },
 	{ "five-level", NST_VTD_FIVE_LEVEL },
+	{ "no-caching-mode", NST_VTD_NO_CACHING_MODE },
 };
 
 int vtd_feature_take(const char *name, unsigned int *out)
@@ -25,6 +26,7 @@ int vtd_feature_take(const char *name, unsigned int *out)
 		*out |= features[i].feature;
 		return -1;
 	}
-	complain("--offer is second-stage, nested or five-level, not \"%s\"", name);
+	complain("--offer is second-stage, nested, five-level or no-caching-mode, not \"%s\"",
+		 name);
 	return EXIT_USAGE;
 }

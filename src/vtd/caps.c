@@ -4,7 +4,7 @@
  * "intel-iommu,scalable-mode=on,fsts=on", so that a guest sees the unit it knows, and
  * differs where the unit can do better:
  *
- *	CM	always (QEMU: an option that passthrough needs)
+ *	CM	unless the VMM says otherwise (QEMU: an option that passthrough needs)
  *	NFR	8 fault recording registers (QEMU: 1)
  *	C, SMPWCS	tables are read coherently, so the guest need not flush its caches for us
  *	SRS, EAFS	as the host has them
@@ -21,7 +21,8 @@
  * until an invalidation makes us look again, so a guest that makes an entry present must
  * send one. In scalable mode it costs nothing per mapping: Linux invalidates at map time,
  * and gives up lazy flushing, for second-stage domains only. Those it has in legacy mode,
- * and there it is what lets their tables be shadowed.
+ * and there it is what lets their tables be shadowed. Emulated devices need none of this: what
+ * the unit caches for them is present (translate.h).
  */
 #include "vtd/unit.h"
 
@@ -46,6 +47,8 @@ static void add_features(unsigned int features, uint64_t *cap, uint64_t *ecap)
 		*ecap |= VTD_ECAP_SSTS | VTD_ECAP_NEST;
 	if (features & NST_VTD_FIVE_LEVEL)
 		*cap |= VTD_CAP_FS5LP;
+	if (features & NST_VTD_NO_CACHING_MODE)
+		*cap &= ~VTD_CAP_CM;
 }
 
 void vtd_caps_default(unsigned int features, uint64_t *cap, uint64_t *ecap)
@@ -84,6 +87,10 @@ int vtd_caps_narrow(const struct iommufd_hw_info *host, uint64_t *cap, uint64_t 
 	}
 	if (*ecap & VTD_EMULATED_ECAP) {
 		*why = "the unit offers second-stage tables, which a host cannot nest on its own";
+		return -EOPNOTSUPP;
+	}
+	if (!(*cap & VTD_CAP_CM)) {
+		*why = "the unit has no caching mode: it would not hear of what becomes present";
 		return -EOPNOTSUPP;
 	}
 	*cap &= host_cap | ~(HOST_CAP | HOST_CAP_OPTIONAL);

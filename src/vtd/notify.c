@@ -7,6 +7,7 @@
 
 #include "pagetable/vtd_fs.h"
 #include "pagetable/vtd_ss.h"
+#include "spec/vtd_caps.h"
 #include "vtd/unit.h"
 
 #include <errno.h>
@@ -234,6 +235,11 @@ int vtd_notify(struct nst_viommu *viommu, const struct nst_notifier_config *conf
 	if (!n)
 		return -ENOMEM;
 	mutex_lock(&u->cmd_lock);
+	if (config->map && !(u->cap & VTD_CAP_CM)) {
+		mutex_unlock(&u->cmd_lock);
+		notify_free(n);
+		return -EOPNOTSUPP;
+	}
 	vtd_xlate_change(&u->xlate);
 	passthrough = vtd_xlate_is_passthrough(&u->xlate, config->rid);
 	if (!passthrough) {

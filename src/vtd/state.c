@@ -203,14 +203,14 @@ static bool offers_same(const struct vtd_unit *u, const struct image *img) REQUI
 			img->ecap & VTD_ECAP_PASID ? FIELD_GET(VTD_ECAP_PSS, img->ecap) + 1 : 0,
 		.vtd = { .cap_reg = img->cap, .ecap_reg = img->ecap | VTD_ECAP_NEST },
 	};
-	uint64_t cap = u->cap, ecap = u->ecap & ~VTD_EMULATED_ECAP;
+	uint64_t cap = u->cap | VTD_CAP_CM, ecap = u->ecap & ~VTD_EMULATED_ECAP;
 	const char *why;
 
-	if ((u->ecap ^ img->ecap) & VTD_EMULATED_ECAP)
+	if (((u->ecap ^ img->ecap) & VTD_EMULATED_ECAP) || ((u->cap ^ img->cap) & VTD_CAP_CM))
 		return false;
-	if (u->frozen && (cap != img->cap || u->ecap != img->ecap))
+	if (u->frozen && (u->cap != img->cap || u->ecap != img->ecap))
 		return false;
-	return !vtd_caps_narrow(&host, &cap, &ecap, &why) && cap == img->cap &&
+	return !vtd_caps_narrow(&host, &cap, &ecap, &why) && cap == (img->cap | VTD_CAP_CM) &&
 	       ecap == (img->ecap & ~VTD_EMULATED_ECAP);
 }
 

@@ -147,7 +147,7 @@ def command_line(scratch):
                           "be saved: --load and --save are for testdev"),
                          (["--memory", "3G"], '--memory takes a size from 1M to 2816M, not "3G"'),
                          (["--memory", "12"], '--memory takes a size from 1M to 2816M, not "12"'),
-                         (["--offer", "x"], '--offer is second-stage, nested or five-level, not "x"'),
+                         (["--offer", "x"], '--offer is second-stage, nested, five-level or no-caching-mode, not "x"'),
                          (["--viommu", "smmuv3", "--offer", "nested"], '--offer names what only a VT-d unit has; an SMMUv3 has "stage-2"'),
                          (["--offer", "stage-2"], "--offer stage-2 is for --viommu smmuv3"),
                          (["--viommu", "amd"], '--viommu amd is not known; there are "vtd" and "smmuv3"'),

@@ -49,9 +49,10 @@ def nested_command(nestor, image, scratch, devices, options, words):
     remaps their interrupts."""
     initramfs = scratch / "initramfs"
     subprocess.run([HERE / "initramfs", "x86_64", initramfs], check=True, stdout=sys.stderr)
-    return [nestor, "run", "--emulated", "--offer", "nested", *[word for d in devices for word in ("--device", d)],
-            "--memory", "1G", "--cpus", "1", "--report", scratch / "report", "--kernel", image, "--initrd", initramfs,
-            "--append", f"{WORDS} iommufd.allow_unsafe_interrupts=1 {words}", "--", *options]
+    return [nestor, "run", "--emulated", "--offer", "nested", "--offer", "no-caching-mode",
+            *[word for d in devices for word in ("--device", d)], "--memory", "1G", "--cpus", "1",
+            "--report", scratch / "report", "--kernel", image, "--initrd", initramfs, "--append",
+            f"{WORDS} iommufd.allow_unsafe_interrupts=1 {words}", "--", *options]
 
 
 class Ended(AssertionError):

@@ -7,6 +7,8 @@
 #include "translate_world.h"
 
 #include "base/alloc.h"
+#include "spec/vtd_caps.h"
+#include "vtd/unit.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -343,7 +345,8 @@ static void without_memory(void **state)
 /* What only emulated devices have is part of what a unit offers. */
 static void a_state_is_of_equal_features(void **state)
 {
-	static const unsigned int features[] = { 0, NST_VTD_SECOND_STAGE, ALL, NST_VTD_FIVE_LEVEL };
+	static const unsigned int features[] = { 0, NST_VTD_SECOND_STAGE, ALL, NST_VTD_FIVE_LEVEL,
+						 NST_VTD_NO_CACHING_MODE };
 
 	for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
 		struct world *from = create(features[i]);
@@ -366,6 +369,55 @@ static void a_state_is_of_equal_features(void **state)
 		free(saved);
 		destroy(from);
 	}
+}
+
+static int map(void *opaque, const struct nst_mapping *mapping)
+{
+	return 0;
+}
+
+static void unmap(void *opaque, nst_iova first, nst_iova last)
+{
+}
+
+/* What was not there is used as soon as it is: table, entry, page. Who would have to be told is refused. */
+static void without_caching_mode(void **state)
+{
+	struct world *w = create(ALL | NST_VTD_NO_CACHING_MODE);
+	struct nst_notifier_config copy = {
+		.rid = RID, .pasid = NO, .last = { UINT64_MAX }, .map = map, .unmap = unmap,
+	};
+	struct iommufd_hw_info host = { .type = IOMMU_HW_INFO_TYPE_INTEL_VTD };
+	struct nst_notifier *n;
+	uint64_t root, cap, ecap;
+	const char *why = "";
+
+	assert_int_equal(reg(w, 0x08, 8) & VTD_CAP_CM, 0);
+	enable(w, 1);
+	faults(w, NO, IOVA, false, 0x39); /* no root entry */
+	root = page(w);
+	context(w);
+	faults(w, NO, IOVA, false, 0x59);
+	set_entry(w, 0, 1, 1, root, 0);
+	faults(w, NO, IOVA, false, 0x71);
+	*fs_pte(w, root, IOVA) = DATA | 7;
+	assert_int_equal(goes_to(w, NO, IOVA, true), DATA);
+	*fs_pte(w, root, IOVA + 0x1000) = (DATA + 0x1000) | 7;
+	assert_int_equal(goes_to(w, NO, IOVA + 0x1000, true), DATA + 0x1000);
+	assert_int_equal(nst_viommu_notify(w->viommu, &copy, &n), -EOPNOTSUPP);
+	copy.map = NULL;
+	copy.unmap = NULL;
+	assert_int_equal(nst_viommu_notify(w->viommu, &copy, &n), 0);
+	nst_notifier_remove(n);
+	destroy(w);
+
+	/* nor does it take devices of a host, whichever */
+	vtd_caps_default(0, &cap, &ecap);
+	host.vtd = (struct iommu_hw_info_vtd){ .cap_reg = cap, .ecap_reg = ecap | VTD_ECAP_NEST };
+	assert_int_equal(vtd_caps_narrow(&host, &cap, &ecap, &why), 0);
+	vtd_caps_default(NST_VTD_NO_CACHING_MODE, &cap, &ecap);
+	assert_int_equal(vtd_caps_narrow(&host, &cap, &ecap, &why), -EOPNOTSUPP);
+	assert_non_null(strstr(why, "no caching mode"));
 }
 
 static void a_vm_without_host_has_no_devices(void **state)
@@ -393,6 +445,7 @@ int main(void)
 		cmocka_unit_test(a_hit_waits_for_a_change),
 		cmocka_unit_test(without_memory),
 		cmocka_unit_test(a_state_is_of_equal_features),
+		cmocka_unit_test(without_caching_mode),
 		cmocka_unit_test(a_vm_without_host_has_no_devices),
 	};
 
