@@ -2,9 +2,9 @@
 /*
  * The command queue: SMMUv3 IHI0070G.b s3.5 Command and Event queues, s4 Commands.
  *
- * Each command is copied once from guest memory, decoded, then carried out. What hosts have
- * to do of it is collected (vsmmu.c) and done before the next CMD_SYNC completes, or at the end
- * of the run. CONS moves only over what is done, so an error that a host reports still
+ * Commands are copied some at a time from guest memory, each once, decoded, then carried out. What
+ * hosts have to do of it is collected (vsmmu.c) and done before the next CMD_SYNC completes, or at
+ * the end of the run. CONS moves only over what is done, so an error that a host reports still
  * stands at the command it is about; what came after that and before the CMD_SYNC is carried
  * out again, which does no harm. The queue stops at an error until software has seen it
  * (GERRORN), and when the work of a run is spent, till the next run.
@@ -14,25 +14,31 @@
 #include "base/log.h"
 #include "spec/smmu_caps.h"
 
+enum { COPY_CMDS = 32 };
+
 struct queue {
 	uint64_t base;
 	uint32_t mask;	/* of an index with its wrap bit */
 	uint32_t done;	/* CONS: everything before it */
 	uint32_t ahead; /* commands after it that are decoded, and not all done */
+	uint32_t prod;	/* where it ends */
+	/* copied from memory together: @copied commands from index @first on */
+	uint32_t first, copied;
+	struct smmu_cmd copy[COPY_CMDS];
 };
 
-static struct queue read_queue(struct smmu_unit *u)
+static void read_queue(struct smmu_unit *u, struct queue *q)
 {
 	uint64_t base = smmu_reg_get(&u->regs, SMMU_CMDQ_BASE);
 	unsigned int lg2 = MIN((unsigned int)FIELD_GET(SMMU_QUEUE_LOG2SIZE, base),
 			       (unsigned int)FIELD_GET(SMMU_IDR1_CMDQS, u->idr.idr[1]));
 	uint32_t mask = (uint32_t)(BIT64(lg2 + 1) - 1);
 
-	return (struct queue){
-		.base = base & SMMU_QUEUE_ADDR & ~(sizeof(struct smmu_cmd) * BIT64(lg2) - 1),
-		.mask = mask,
-		.done = (uint32_t)smmu_reg_get(&u->regs, SMMU_CMDQ_CONS) & mask,
-	};
+	q->base = base & SMMU_QUEUE_ADDR & ~(sizeof(struct smmu_cmd) * BIT64(lg2) - 1);
+	q->mask = mask;
+	q->done = (uint32_t)smmu_reg_get(&u->regs, SMMU_CMDQ_CONS) & mask;
+	q->prod = (uint32_t)smmu_reg_get(&u->regs, SMMU_CMDQ_PROD) & mask;
+	q->ahead = q->first = q->copied = 0;
 }
 
 static uint32_t next_index(const struct queue *q)
@@ -142,17 +148,43 @@ static void answer_stalls(struct smmu_unit *u, const struct smmu_command *c) REQ
 		smmu_stalls_terminate(u, c->sid, c->sid);
 }
 
+/* From the next command to the last, or to the end of the queue. False: it is not memory. */
+static bool copy_commands(struct smmu_unit *u, struct queue *q)
+{
+	uint32_t next = next_index(q), in_lap = next & q->mask >> 1;
+	uint32_t left = MIN((q->prod - next) & q->mask, (q->mask >> 1) + 1 - in_lap);
+	nst_gpa at = { q->base + in_lap * sizeof(struct smmu_cmd) };
+
+	q->first = next;
+	q->copied = MIN(left, (uint32_t)COPY_CMDS);
+	if (!nst_mem_read(nst_vm_mem(u->vm), at, q->copy, q->copied * sizeof(q->copy[0])))
+		return true;
+	q->copied = 1; /* not all of it is memory: is the first? */
+	if (!nst_mem_read(nst_vm_mem(u->vm), at, q->copy, sizeof(q->copy[0])))
+		return true;
+	q->copied = 0;
+	return false;
+}
+
+static const struct smmu_cmd *next_command(struct smmu_unit *u, struct queue *q)
+{
+	uint32_t offset = (next_index(q) - q->first) & q->mask;
+
+	if (offset < q->copied)
+		return &q->copy[offset];
+	return copy_commands(u, q) ? q->copy : NULL;
+}
+
 /* False: the queue has stopped. */
 static bool run_one(struct smmu_unit *u, struct queue *q) REQUIRES(u->cmd_lock)
 {
-	nst_gpa at = { q->base + (next_index(q) & q->mask >> 1) * sizeof(struct smmu_cmd) };
+	const struct smmu_cmd *raw = next_command(u, q);
 	enum smmu_cerror error = SMMU_CERROR_ABT;
 	struct smmu_command c;
-	struct smmu_cmd raw;
 
 	u->attach.work++;
-	if (!nst_mem_read(nst_vm_mem(u->vm), at, &raw, sizeof(raw)))
-		error = smmu_command_decode(&raw, &u->idr, &c);
+	if (raw)
+		error = smmu_command_decode(raw, &u->idr, &c);
 	if (error) { /* seen only after all that came before it */
 		if (settle(u, q))
 			stop(u, error);
@@ -178,12 +210,12 @@ static bool may_run(struct smmu_unit *u)
 
 bool smmu_queue_run(struct smmu_unit *u)
 {
-	struct queue q = read_queue(u);
-	uint32_t prod = (uint32_t)smmu_reg_get(&u->regs, SMMU_CMDQ_PROD) & q.mask;
+	struct queue q;
 
 	if (!may_run(u))
 		return true;
-	while (next_index(&q) != prod) {
+	read_queue(u, &q);
+	while (next_index(&q) != q.prod) {
 		if (attach_work_is_spent(&u->attach)) {
 			settle(u, &q);
 			return false;

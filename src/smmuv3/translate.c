@@ -81,6 +81,7 @@ void smmu_xlate_configure(struct smmu_unit *u)
 	tr->tables = smmu_tables_of(u);
 	tr->generation++;
 	memset(tr->entries, 0, sizeof(tr->entries));
+	memset(tr->occupied, 0, sizeof(tr->occupied));
 	iotlb_flush_all(tr->iotlb);
 	atomic_store(&tr->top_byte_ignored, false);
 	smmu_notify_mark(tr, NULL);
@@ -117,9 +118,15 @@ static bool named_by(const struct smmu_xlate_entry *e, const struct smmu_command
 
 static void flush_entries(struct smmu_xlate *tr, const struct smmu_command *c) REQUIRES(tr->lock)
 {
-	for (size_t i = 0; i < SMMU_XLATE_ENTRIES; i++)
-		if (named_by(&tr->entries[i], c))
-			tr->entries[i].kind = SMMU_XLATE_NOTHING;
+	for (size_t word = 0; word < SMMU_XLATE_ENTRIES / 64; word++)
+		for (uint64_t bits = tr->occupied[word]; bits; bits &= bits - 1) {
+			unsigned int bit = (unsigned int)__builtin_ctzll(bits);
+
+			if (!named_by(&tr->entries[word * 64 + bit], c))
+				continue;
+			tr->entries[word * 64 + bit].kind = SMMU_XLATE_NOTHING;
+			tr->occupied[word] &= ~BIT64(bit);
+		}
 }
 
 /*
@@ -380,7 +387,10 @@ static void remember(struct smmu_xlate *tr, const struct attempt *a)
 
 	rwlock_write(&tr->lock);
 	if (tr->generation == a->generation) {
-		*entry_slot(tr, e->rid, e->ssid) = *e;
+		struct smmu_xlate_entry *slot = entry_slot(tr, e->rid, e->ssid);
+
+		*slot = *e;
+		tr->occupied[(slot - tr->entries) / 64] |= BIT64((slot - tr->entries) % 64);
 		if (a->new_page)
 			iotlb_insert(tr->iotlb, tag_of(e, cls), cls, a->va, a->page.address,
 				     (uint8_t)a->page.rights);

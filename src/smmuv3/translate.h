@@ -64,6 +64,7 @@ struct smmu_xlate {
 	atomic_bool top_byte_ignored;	      /* by what a notifier got; see notify.c */
 	struct iotlb *iotlb;
 	struct smmu_xlate_entry entries[SMMU_XLATE_ENTRIES];
+	uint64_t occupied[SMMU_XLATE_ENTRIES / 64]; /* bit per entry that is something */
 };
 
 /* -ENOMEM. */

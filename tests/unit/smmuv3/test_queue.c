@@ -241,6 +241,32 @@ static void a_queue_that_is_not_memory(void **state)
 	assert_int_equal(cmdq_cons(rig), 5);
 }
 
+/* The first half is, the second is not: commands are copied together, and found wrong one by one. */
+static void a_queue_that_leaves_memory(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t *page = aligned_alloc(4096, 4096), before;
+
+	assert_non_null(page);
+	for (unsigned int i = 0; i < 256; i++) {
+		page[2 * i] = CMD_TLBI_NH_ALL;
+		page[2 * i + 1] = 0;
+	}
+	ok(nst_vm_map(rig->vm, (nst_gpa){ RIG_MEMORY }, 4096, page, true));
+	guest_enable(rig);
+	cr0_set(rig, 0);
+	reg64_set(rig, REG_CMDQ_BASE, RIG_MEMORY | 9);
+	reg32_set(rig, REG_CMDQ_CONS, 250);
+	reg32_set(rig, REG_CMDQ_PROD, 300);
+	before = rig_stats(rig).invalidation_descriptors;
+	cr0_set(rig, CR0_CMDQEN);
+	assert_int_equal(cmdq_error(rig), ABT);
+	assert_int_equal(cmdq_cons(rig), 256);
+	assert_int_equal(rig_stats(rig).invalidation_descriptors, before + 6);
+	ok(nst_vm_unmap(rig->vm, (nst_gpa){ RIG_MEMORY }, 4096));
+	free(page);
+}
+
 /* --- a host that refuses --------------------------------------------------------------------- */
 
 /* Refuses what is in hook_data; in a batch it says, as Linux does, that all before are done. */
@@ -475,6 +501,7 @@ int main(void)
 		one_device(an_illegal_command_stops_the_queue),
 		one_device(errors_toggle),
 		one_device(a_queue_that_is_not_memory),
+		one_device(a_queue_that_leaves_memory),
 		cmocka_unit_test(the_refused_command_is_found),
 		one_device(the_first_refused_command_comes_first),
 		one_device(a_batch_that_fails_is_given_one_by_one),
