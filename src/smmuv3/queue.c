@@ -51,6 +51,8 @@ static void publish(struct smmu_unit *u, struct queue *q, uint32_t count)
 {
 	q->done = (q->done + count) & q->mask;
 	q->ahead = 0;
+	if (!count) /* software knows */
+		return;
 	smmu_reg_update(&u->regs, SMMU_CMDQ_CONS, SMMU_CONS_RD, q->done);
 }
 
