@@ -80,6 +80,11 @@ enum nst_smmuv3_feature {
 	 * IOMMU takes stalls away if it has none.
 	 */
 	NST_SMMUV3_STALLS = 1 << 2,
+	/**
+	 * Page requests of emulated devices (IDR0.PRI), nst_notifier_page_request(). Only with
+	 * NST_SMMUV3_ATS. Of passed-through devices there are none: no host with an SMMU has any.
+	 */
+	NST_SMMUV3_PRI = 1 << 3,
 };
 
 /** enum nst_smmuv3_irq - the wired interrupts of a unit; all are edges. */
@@ -87,6 +92,7 @@ enum nst_smmuv3_irq {
 	NST_SMMUV3_IRQ_EVENTQ,
 	NST_SMMUV3_IRQ_CMD_SYNC,
 	NST_SMMUV3_IRQ_GERROR,
+	NST_SMMUV3_IRQ_PRIQ,
 };
 
 /**
@@ -395,7 +401,8 @@ struct nst_page {
  * guest's queue.
  * @pasid: NST_NO_PASID, or one; what the notifier is for. @group: the index, 9 bits.
  * @answer: NST_PAGE_PENDING if the guest has it, else the answer at once: NST_PAGE_INVALID (the
- *	guest's tables do not let the device ask), NST_PAGE_SUCCESS (its queue is full: try again).
+ *	guest's tables do not let the device ask), NST_PAGE_SUCCESS (its queue is full: try again),
+ *	NST_PAGE_FAILURE (of an SMMUv3: it is off, or its queue is).
  * Errors: -EINVAL (no or more than 512 pages, @group or @pasid, a notifier without
  * @page_response), -EEXIST (that group waits for its answer already), -ENOMEM. Threads: any.
  */

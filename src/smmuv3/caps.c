@@ -8,6 +8,7 @@
  *	ATS, NS1ATS	NST_SMMUV3_ATS (QEMU: with accel only)
  *	STALL_MODEL	NST_SMMUV3_STALLS (QEMU: no stalls)
  *	S2P, XNX	NST_SMMUV3_STAGE2 (QEMU: stage=nested, and by itself from virt-11.1 on)
+ *	PRI, PRIQS	NST_SMMUV3_PRI (QEMU: no page requests)
  *	OAS		oas_bits (QEMU: 44 or 48)
  *
  * A host narrows ASID16, CD2L, SSIDSIZE, STALL_MODEL, RIL, BBML, OAS and the granules. The size of
@@ -25,7 +26,7 @@
 #include <errno.h>
 
 enum { SID_BITS = 16, MAX_SSID_BITS = 20, QUEUE_LG2 = 19, DEFAULT_OAS_BITS = 44 };
-enum { FEATURES = NST_SMMUV3_ATS | NST_SMMUV3_STAGE2 | NST_SMMUV3_STALLS };
+enum { FEATURES = NST_SMMUV3_ATS | NST_SMMUV3_STAGE2 | NST_SMMUV3_STALLS | NST_SMMUV3_PRI };
 enum { STALL_MODEL_FORCED = 2, TTENDIAN_BIG = 3, BBML_2 = 2 };
 
 #define GRANULES (SMMU_IDR5_GRAN4K | SMMU_IDR5_GRAN16K | SMMU_IDR5_GRAN64K)
@@ -48,6 +49,8 @@ int smmu_idr_default(const struct nst_smmuv3_config *config, struct smmu_idr *id
 
 	if (config->ssid_bits > MAX_SSID_BITS || (config->features & ~(unsigned int)FEATURES))
 		return -EINVAL;
+	if ((config->features & NST_SMMUV3_PRI) && !(config->features & NST_SMMUV3_ATS))
+		return -EINVAL;
 	if (encode_oas(config->oas_bits ? config->oas_bits : DEFAULT_OAS_BITS, &oas))
 		return -EINVAL;
 	*idr = (struct smmu_idr){ .aidr = FIELD_PREP(SMMU_AIDR_MINOR, 1) };
@@ -69,6 +72,10 @@ int smmu_idr_default(const struct nst_smmuv3_config *config, struct smmu_idr *id
 		      FIELD_PREP(SMMU_IDR1_SSIDSIZE, config->ssid_bits) |
 		      FIELD_PREP(SMMU_IDR1_EVENTQS, QUEUE_LG2) |
 		      FIELD_PREP(SMMU_IDR1_CMDQS, QUEUE_LG2);
+	if (config->features & NST_SMMUV3_PRI) {
+		idr->idr[0] |= SMMU_IDR0_PRI;
+		idr->idr[1] |= FIELD_PREP(SMMU_IDR1_PRIQS, QUEUE_LG2);
+	}
 	idr->idr[3] = SMMU_IDR3_HAD | SMMU_IDR3_RIL | FIELD_PREP(SMMU_IDR3_BBML, BBML_2);
 	if (config->features & NST_SMMUV3_STAGE2)
 		idr->idr[3] |= SMMU_IDR3_XNX;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * See command.h. One function per group of commands, named after its section of
- * SMMUv3 IHI0070G.b. A command of a feature that the unit does not have is illegal: stage 2 and
- * stalls where they are not offered, EL2 and EL3, PRI (s4.1.3 Command errors).
+ * SMMUv3 IHI0070G.b. A command of a feature that the unit does not have is illegal: stage 2, PRI and
+ * stalls where they are not offered, EL2 and EL3 (s4.1.3 Command errors).
  *
  * A host puts a VMID of its own into what it is given: there the guest has one, which is its 0.
  */
@@ -194,6 +194,28 @@ static enum smmu_cerror decode_atc_inv(const struct words *w, const struct smmu_
 	return SMMU_CERROR_NONE;
 }
 
+/* s4.5.2 CMD_PRI_RESP; @ssid is NST_NO_PASID without SSV, or substreams. */
+static enum smmu_cerror decode_pri_resp(const struct words *w, const struct smmu_idr *idr,
+					struct smmu_command *c)
+{
+	static const enum nst_page_answer answers[] = {
+		[SMMU_PRI_FAILURE] = NST_PAGE_FAILURE,
+		[SMMU_PRI_INVALID] = NST_PAGE_INVALID,
+		[SMMU_PRI_SUCCESS] = NST_PAGE_SUCCESS,
+	};
+	bool ssv = (w->qw0 & SMMU_CMD_0_SSV) && smmu_idr_ssid_bits(idr);
+	unsigned int resp = FIELD_GET(SMMU_PRI_RESP_1_RESP, w->qw1);
+
+	if (!(idr->idr[0] & SMMU_IDR0_PRI) || (w->qw0 & CMD_0_SSEC) || resp > SMMU_PRI_SUCCESS)
+		return SMMU_CERROR_ILL;
+	c->what = SMMU_DO_PRI_RESP;
+	c->sid = c->last_sid = FIELD_GET(SMMU_PRI_RESP_0_SID, w->qw0);
+	c->ssid = ssv ? FIELD_GET(SMMU_PRI_RESP_0_SSID, w->qw0) : NST_NO_PASID;
+	c->index = FIELD_GET(SMMU_PRI_RESP_1_INDEX, w->qw1);
+	c->answer = answers[resp];
+	return SMMU_CERROR_NONE;
+}
+
 /* s4.7.1 CMD_RESUME. Whoever does not retry is aborted (IDR0.TERM_MODEL): AB says nothing. */
 static enum smmu_cerror decode_resume(const struct words *w, const struct smmu_idr *idr,
 				      struct smmu_command *c)
@@ -246,6 +268,7 @@ static decode_fn *const decoders[] = {
 	[SMMU_CMD_TLBI_S12_VMALL] = decode_tlbi_vm,
 	[SMMU_CMD_TLBI_NSNH_ALL] = decode_tlbi,
 	[SMMU_CMD_ATC_INV] = decode_atc_inv,
+	[SMMU_CMD_PRI_RESP] = decode_pri_resp,
 	[SMMU_CMD_RESUME] = decode_resume,
 	[SMMU_CMD_STALL_TERM] = decode_stall_term,
 	[SMMU_CMD_SYNC] = decode_sync,

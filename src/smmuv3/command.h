@@ -12,6 +12,8 @@
 #include "smmuv3/regs.h"
 #include "spec/smmu_cmds.h"
 
+#include <nestor/viommu.h>
+
 enum smmu_sync_signal { SMMU_SYNC_NONE = 0, SMMU_SYNC_IRQ = 1, SMMU_SYNC_SEV = 2 };
 
 struct smmu_command {
@@ -28,13 +30,15 @@ struct smmu_command {
 		SMMU_DO_TLBI_VAA,  /* any ASID, [first, last] */
 		SMMU_DO_TLBI_IPA,  /* of stage 2, [first, last] */
 		SMMU_DO_ATC_INV,
+		SMMU_DO_PRI_RESP,   /* to the group (sid, ssid, index) */
 		SMMU_DO_RESUME,	    /* what waits as (sid, stag) */
 		SMMU_DO_STALL_TERM, /* all of sid that wait */
 		SMMU_DO_SYNC,
 	} what;
 	uint32_t sid, last_sid, ssid;
 	uint16_t asid, vmid;
-	uint16_t stag;
+	uint16_t stag, index;
+	enum nst_page_answer answer;
 	bool retry;
 	uint64_t first, last; /* bytes, both inclusive, of every TLBI_* */
 	struct {

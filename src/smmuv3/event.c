@@ -40,6 +40,13 @@ static void raise_eventq(struct smmu_unit *u)
 			NST_SMMUV3_IRQ_EVENTQ);
 }
 
+void smmu_priq_raise(struct smmu_unit *u)
+{
+	if (smmu_reg_get(&u->regs, SMMU_IRQ_CTRL) & SMMU_IRQ_PRIQ)
+		deliver(u, smmu_reg_get(&u->regs, SMMU_PRIQ_IRQ_CFG0),
+			(uint32_t)smmu_reg_get(&u->regs, SMMU_PRIQ_IRQ_CFG1), NST_SMMUV3_IRQ_PRIQ);
+}
+
 void smmu_sync_raise(struct smmu_unit *u, const struct smmu_command *c)
 {
 	/* IDR0.SEV: there are no events to send (SMMU_SYNC_SEV) */
@@ -48,14 +55,14 @@ void smmu_sync_raise(struct smmu_unit *u, const struct smmu_command *c)
 }
 
 /* s6.3.19: an error is active while its bits in GERROR and GERRORN differ. */
-static bool is_active(struct smmu_unit *u, uint32_t error)
+bool smmu_gerror_is_active(struct smmu_unit *u, uint32_t error)
 {
 	return (smmu_reg_get(&u->regs, SMMU_GERROR) ^ smmu_reg_get(&u->regs, SMMU_GERRORN)) & error;
 }
 
 void smmu_gerror_raise(struct smmu_unit *u, uint32_t error)
 {
-	if (is_active(u, error))
+	if (smmu_gerror_is_active(u, error))
 		return;
 	smmu_reg_set(&u->regs, SMMU_GERROR, smmu_reg_get(&u->regs, SMMU_GERROR) ^ error);
 	raise_gerror(u);
@@ -63,25 +70,52 @@ void smmu_gerror_raise(struct smmu_unit *u, uint32_t error)
 
 /* --- the event queue -------------------------------------------------------------------- */
 
-struct event_queue {
-	uint64_t base;
-	uint32_t prod, cons; /* with the wrap bit */
-	uint32_t entries;
-};
-
-static struct event_queue read_queue(struct smmu_unit *u)
+struct smmu_output_queue smmu_output_queue_read(struct smmu_unit *u,
+						const struct smmu_output_regs *r)
 {
-	uint64_t base = smmu_reg_get(&u->regs, SMMU_EVENTQ_BASE);
-	unsigned int lg2 = MIN((unsigned int)FIELD_GET(SMMU_QUEUE_LOG2SIZE, base),
-			       (unsigned int)FIELD_GET(SMMU_IDR1_EVENTQS, u->idr.idr[1]));
+	uint64_t base = smmu_reg_get(&u->regs, r->base);
+	unsigned int lg2 = MIN((unsigned int)FIELD_GET(SMMU_QUEUE_LOG2SIZE, base), r->max_lg2);
 	uint32_t mask = (uint32_t)(BIT64(lg2 + 1) - 1);
 
 	/* aligned to its size; bits below are ignored */
-	return (struct event_queue){
-		.base = base & SMMU_QUEUE_ADDR & ~(sizeof(struct smmu_event) * BIT64(lg2) - 1),
-		.prod = (uint32_t)smmu_reg_get(&u->regs, SMMU_EVENTQ_PROD) & mask,
-		.cons = (uint32_t)smmu_reg_get(&u->regs, SMMU_EVENTQ_CONS) & mask,
+	return (struct smmu_output_queue){
+		.base = base & SMMU_QUEUE_ADDR & ~((uint64_t)r->entry_bytes * BIT64(lg2) - 1),
+		.prod = (uint32_t)smmu_reg_get(&u->regs, r->prod) & mask,
+		.cons = (uint32_t)smmu_reg_get(&u->regs, r->cons) & mask,
 		.entries = 1u << lg2,
+	};
+}
+
+void smmu_output_queue_publish(struct smmu_unit *u, const struct smmu_output_regs *r,
+			       const struct smmu_output_queue *q, uint32_t count)
+{
+	uint64_t flags = smmu_reg_get(&u->regs, r->prod) & SMMU_QUEUE_OVERFLOW;
+
+	smmu_reg_set(&u->regs, r->prod, flags | ((q->prod + count) & (2 * q->entries - 1)));
+}
+
+bool smmu_output_queue_has_overflown(struct smmu_unit *u, const struct smmu_output_regs *r)
+{
+	return (smmu_reg_get(&u->regs, r->prod) ^ smmu_reg_get(&u->regs, r->cons)) &
+	       SMMU_QUEUE_OVERFLOW;
+}
+
+/* s7.4 Event queue overflow, s8.1 PRI queue overflow: once, till software has seen it. */
+void smmu_output_queue_overflow(struct smmu_unit *u, const struct smmu_output_regs *r)
+{
+	if (!smmu_output_queue_has_overflown(u, r))
+		smmu_reg_set(&u->regs, r->prod,
+			     smmu_reg_get(&u->regs, r->prod) ^ SMMU_QUEUE_OVERFLOW);
+}
+
+static struct smmu_output_regs regs_of(const struct smmu_unit *u)
+{
+	return (struct smmu_output_regs){
+		SMMU_EVENTQ_BASE,
+		SMMU_EVENTQ_PROD,
+		SMMU_EVENTQ_CONS,
+		(unsigned int)FIELD_GET(SMMU_IDR1_EVENTQS, u->idr.idr[1]),
+		sizeof(struct smmu_event),
 	};
 }
 
@@ -89,47 +123,33 @@ static struct event_queue read_queue(struct smmu_unit *u)
 static bool recording(struct smmu_unit *u)
 {
 	return (smmu_reg_get(&u->regs, SMMU_CR0) & SMMU_CR0_EVENTQEN) &&
-	       !is_active(u, SMMU_GERROR_EVENTQ_ABT);
-}
-
-/* s7.4 Event queue overflow: once, till software has seen it. */
-static void overflow(struct smmu_unit *u)
-{
-	uint64_t prod = smmu_reg_get(&u->regs, SMMU_EVENTQ_PROD);
-	uint64_t cons = smmu_reg_get(&u->regs, SMMU_EVENTQ_CONS);
-
-	if (!((prod ^ cons) & SMMU_QUEUE_OVERFLOW))
-		smmu_reg_set(&u->regs, SMMU_EVENTQ_PROD, prod ^ SMMU_QUEUE_OVERFLOW);
+	       !smmu_gerror_is_active(u, SMMU_GERROR_EVENTQ_ABT);
 }
 
 /* Software looks for an overflow when it is told of events. */
 void smmu_events_lost(struct smmu_unit *u, uint32_t count)
 {
+	const struct smmu_output_regs regs = regs_of(u);
+
 	u->lost_events += count;
 	if (!recording(u))
 		return;
-	overflow(u);
+	smmu_output_queue_overflow(u, &regs);
 	raise_eventq(u);
 }
 
-static bool is_full(const struct event_queue *q)
-{
-	return (q->prod ^ q->cons) == q->entries;
-}
-
 /* False: what should hold the queue is no memory. */
-static bool write_event(struct smmu_unit *u, const struct event_queue *q,
-			const struct smmu_event *event) REQUIRES(u->cmd_lock)
+static bool write_event(struct smmu_unit *u, const struct smmu_output_regs *regs,
+			const struct smmu_output_queue *q, const struct smmu_event *event)
+	REQUIRES(u->cmd_lock)
 {
 	nst_gpa at = { q->base + (q->prod & (q->entries - 1)) * sizeof(*event) };
-	uint64_t flags;
 
 	if (nst_mem_write(nst_vm_mem(u->vm), at, event, sizeof(*event))) {
 		smmu_gerror_raise(u, SMMU_GERROR_EVENTQ_ABT);
 		return false;
 	}
-	flags = smmu_reg_get(&u->regs, SMMU_EVENTQ_PROD) & SMMU_QUEUE_OVERFLOW;
-	smmu_reg_set(&u->regs, SMMU_EVENTQ_PROD, flags | ((q->prod + 1) & (2 * q->entries - 1)));
+	smmu_output_queue_publish(u, regs, q, 1);
 	if (q->prod == q->cons) /* it was empty */
 		raise_eventq(u);
 	return true;
@@ -137,9 +157,10 @@ static bool write_event(struct smmu_unit *u, const struct event_queue *q,
 
 bool smmu_event_try(struct smmu_unit *u, const struct smmu_event *event)
 {
-	struct event_queue q = read_queue(u);
+	const struct smmu_output_regs regs = regs_of(u);
+	struct smmu_output_queue q = smmu_output_queue_read(u, &regs);
 
-	if (!recording(u) || is_full(&q) || !write_event(u, &q, event))
+	if (!recording(u) || !smmu_output_queue_room(&q) || !write_event(u, &regs, &q, event))
 		return false;
 	u->events++;
 	return true;
@@ -147,15 +168,16 @@ bool smmu_event_try(struct smmu_unit *u, const struct smmu_event *event)
 
 void smmu_event_put(struct smmu_unit *u, const struct smmu_event *event)
 {
-	struct event_queue q = read_queue(u);
+	const struct smmu_output_regs regs = regs_of(u);
+	struct smmu_output_queue q = smmu_output_queue_read(u, &regs);
 
 	if (!recording(u))
 		return;
 	u->events++;
-	if (is_full(&q))
-		overflow(u);
+	if (smmu_output_queue_room(&q))
+		write_event(u, &regs, &q, event);
 	else
-		write_event(u, &q, event);
+		smmu_output_queue_overflow(u, &regs);
 }
 
 /* --- records ---------------------------------------------------------------------------- */

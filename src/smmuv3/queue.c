@@ -116,7 +116,8 @@ static void tell_host(struct smmu_unit *u, const struct smmu_command *c, uint32_
 		break;
 	case SMMU_DO_TLBI_IPA:
 	case SMMU_DO_NOTHING:
-	case SMMU_DO_RESUME: /* of emulated devices */
+	case SMMU_DO_PRI_RESP:
+	case SMMU_DO_RESUME:
 	case SMMU_DO_STALL_TERM:
 	case SMMU_DO_SYNC:
 		break;
@@ -142,9 +143,12 @@ static bool sync(struct smmu_unit *u, struct queue *q, const struct smmu_command
 	return true;
 }
 
-static void answer_stalls(struct smmu_unit *u, const struct smmu_command *c) REQUIRES(u->cmd_lock)
+/* What devices wait for. */
+static void answer(struct smmu_unit *u, const struct smmu_command *c) REQUIRES(u->cmd_lock)
 {
-	if (c->what == SMMU_DO_RESUME)
+	if (c->what == SMMU_DO_PRI_RESP)
+		smmu_page_response(u, c);
+	else if (c->what == SMMU_DO_RESUME)
 		smmu_stall_resume(u, c->sid, c->stag, c->retry);
 	else if (c->what == SMMU_DO_STALL_TERM)
 		smmu_stalls_terminate(u, c->sid, c->sid);
@@ -196,7 +200,7 @@ static bool run_one(struct smmu_unit *u, struct queue *q) REQUIRES(u->cmd_lock)
 	if (c.what == SMMU_DO_SYNC)
 		return sync(u, q, &c);
 	smmu_xlate_invalidate(u, &c);
-	answer_stalls(u, &c);
+	answer(u, &c);
 	tell_host(u, &c, q->ahead);
 	q->ahead++;
 	return true;

@@ -48,6 +48,25 @@ static uint32_t all_if(bool locked)
 	return locked ? UINT32_MAX : 0;
 }
 
+/* Of what is there with the PRI queue alone. */
+static uint32_t locked_of_pri(enum smmu_lock lock, uint64_t idr0, uint64_t cr0, uint64_t irqs)
+{
+	if (!(idr0 & SMMU_IDR0_PRI))
+		return UINT32_MAX;
+	switch (lock) {
+	case SMMU_LOCK_PRIQEN:
+		return all_if(cr0 & SMMU_CR0_PRIQEN);
+	case SMMU_LOCK_PRIQ_IRQ:
+		return all_if(!(idr0 & SMMU_IDR0_MSI) || (irqs & SMMU_IRQ_PRIQ));
+	case SMMU_LOCK_PRIQ_IRQ2:
+		return irqs & SMMU_IRQ_PRIQ   ? UINT32_MAX
+		       : idr0 & SMMU_IDR0_MSI ? 0
+					      : (uint32_t)~SMMU_PRIQ_LO;
+	default:
+		return 0;
+	}
+}
+
 static uint32_t locked_bits(const struct regfile *file, unsigned int dword, uint32_t value)
 {
 	const uint64_t cr0 = regfile_peek(file, SMMU_CR0);
@@ -65,15 +84,26 @@ static uint32_t locked_bits(const struct regfile *file, unsigned int dword, uint
 	case SMMU_LOCK_EVENTQEN:
 		return all_if(cr0 & SMMU_CR0_EVENTQEN);
 	case SMMU_LOCK_CR0:
-		return idr0 & SMMU_IDR0_ATS ? 0 : SMMU_CR0_ATSCHK;
+		bits |= idr0 & SMMU_IDR0_ATS ? 0 : SMMU_CR0_ATSCHK;
+		bits |= idr0 & SMMU_IDR0_PRI ? 0 : SMMU_CR0_PRIQEN;
+		break;
 	case SMMU_LOCK_CR1:
 		if (cr0 & SMMU_CR0_SMMUEN)
 			bits |= SMMU_CR1_TABLE;
-		if (cr0 & (SMMU_CR0_CMDQEN | SMMU_CR0_EVENTQEN))
+		if (cr0 & (SMMU_CR0_CMDQEN | SMMU_CR0_EVENTQEN | SMMU_CR0_PRIQEN))
 			bits |= SMMU_CR1_QUEUE;
 		break;
 	case SMMU_LOCK_GBPA:
 		return all_if(!(value & SMMU_GBPA_UPDATE));
+	case SMMU_LOCK_PRI:
+	case SMMU_LOCK_PRIQEN:
+	case SMMU_LOCK_PRIQ_IRQ:
+	case SMMU_LOCK_PRIQ_IRQ2:
+		return locked_of_pri((enum smmu_lock)rules[dword].lock, idr0, cr0, irqs);
+	case SMMU_LOCK_IRQ_CTRL:
+		return idr0 & SMMU_IDR0_PRI ? 0 : SMMU_IRQ_PRIQ;
+	case SMMU_LOCK_GERRORN:
+		return idr0 & SMMU_IDR0_PRI ? 0 : SMMU_GERROR_PRIQ_ABT;
 	case SMMU_LOCK_GERROR_IRQ:
 		return all_if(!(idr0 & SMMU_IDR0_MSI) || (irqs & SMMU_IRQ_GERROR));
 	case SMMU_LOCK_EVENTQ_IRQ:

@@ -4,9 +4,9 @@
  *
  * SMMU_REGISTERS is the one table of registers. Reset, access rules, what may not be written
  * while something is enabled, hooks and the tests all come from it. IDR0 to AIDR are set by
- * the unit at reset. Registers of features that the unit never offers (secure state, PRI
- * queue, address translation operations, virtual machine structures, ECMDQs) are not there:
- * they read as 0.
+ * the unit at reset. Registers of features that the unit never offers (secure state,
+ * address translation operations, virtual machine structures, ECMDQs) are not there, nor are
+ * those of the PRI queue where it is not offered: they read as 0.
  */
 #ifndef SMMUV3_REGS_H
 #define SMMUV3_REGS_H
@@ -33,10 +33,10 @@
 	R(CR1,		    0x28, 4, 0,		GENMASK64(11, 0),	CR1,		NONE,	"s6.3.11") \
 	R(CR2,		    0x2c, 4, 0,		SMMU_CR2_RECINVSID,	SMMUEN,		NONE,	"s6.3.12") \
 	R(GBPA,		    0x44, 4, 0x1000,	SMMU_GBPA_FIELDS,	GBPA,		GBPA,	"s6.3.14") \
-	R(IRQ_CTRL,	    0x50, 4, 0,		SMMU_IRQ_FIELDS,	NEVER,	    IRQ_CTRL,	"s6.3.16") \
+	R(IRQ_CTRL,	    0x50, 4, 0,		SMMU_IRQ_FIELDS,	IRQ_CTRL,   IRQ_CTRL,	"s6.3.16") \
 	R(IRQ_CTRLACK,	    0x54, 4, 0,		0,			NEVER,		NONE,	"s6.3.18") \
 	R(GERROR,	    0x60, 4, 0,		0,			NEVER,		NONE,	"s6.3.19") \
-	R(GERRORN,	    0x64, 4, 0,		SMMU_GERROR_FIELDS,	NEVER,	     GERRORN,	"s6.3.20") \
+	R(GERRORN,	    0x64, 4, 0,		SMMU_GERROR_FIELDS,	GERRORN,     GERRORN,	"s6.3.20") \
 	R(GERROR_IRQ_CFG0,  0x68, 8, 0,		GENMASK64(51, 2),	GERROR_IRQ,	NONE,	"s6.3.21") \
 	R(GERROR_IRQ_CFG1,  0x70, 4, 0,		GENMASK64(31, 0),	GERROR_IRQ,	NONE,	"s6.3.22") \
 	R(GERROR_IRQ_CFG2,  0x74, 4, 0,		GENMASK64(5, 0),	GERROR_IRQ,	NONE,	"s6.3.23") \
@@ -49,8 +49,14 @@
 	R(EVENTQ_IRQ_CFG0,  0xb0, 8, 0,		GENMASK64(51, 2),	EVENTQ_IRQ,	NONE,	"s6.3.30") \
 	R(EVENTQ_IRQ_CFG1,  0xb8, 4, 0,		GENMASK64(31, 0),	EVENTQ_IRQ,	NONE,	"s6.3.31") \
 	R(EVENTQ_IRQ_CFG2,  0xbc, 4, 0,		GENMASK64(5, 0),	EVENTQ_IRQ,	NONE,	"s6.3.32") \
+	R(PRIQ_BASE,	    0xc0, 8, 0,		SMMU_QUEUE_BASE_FIELDS,	PRIQEN,		NONE,	"s6.3.33") \
+	R(PRIQ_IRQ_CFG0,    0xd0, 8, 0,		GENMASK64(51, 2),	PRIQ_IRQ,	NONE,	"s6.3.34") \
+	R(PRIQ_IRQ_CFG1,    0xd8, 4, 0,		GENMASK64(31, 0),	PRIQ_IRQ,	NONE,	"s6.3.35") \
+	R(PRIQ_IRQ_CFG2,    0xdc, 4, 0,		SMMU_PRIQ_LO | GENMASK64(5, 0), PRIQ_IRQ2, NONE, "s6.3.36") \
 	R(EVENTQ_PROD, SMMU_PAGE1 + 0xa8, 4, 0,	BIT64(31) | GENMASK64(19, 0), EVENTQEN,	NONE,	"s6.3") \
-	R(EVENTQ_CONS, SMMU_PAGE1 + 0xac, 4, 0,	BIT64(31) | GENMASK64(19, 0), NEVER, EVENTQ_CONS, "s6.3")
+	R(EVENTQ_CONS, SMMU_PAGE1 + 0xac, 4, 0,	BIT64(31) | GENMASK64(19, 0), NEVER, EVENTQ_CONS, "s6.3") \
+	R(PRIQ_PROD, SMMU_PAGE1 + 0xc8, 4, 0,	BIT64(31) | GENMASK64(19, 0), PRIQEN,	NONE,	"s6.3")	   \
+	R(PRIQ_CONS, SMMU_PAGE1 + 0xcc, 4, 0,	BIT64(31) | GENMASK64(19, 0), PRI,	NONE,	"s6.3")
 
 /* clang-format on */
 
@@ -84,18 +90,26 @@ enum smmu_lock {
 	SMMU_LOCK_SMMUEN,
 	SMMU_LOCK_CMDQEN,
 	SMMU_LOCK_EVENTQEN,
-	SMMU_LOCK_CR0,	/* ATSCHK is not there without ATS */
+	SMMU_LOCK_CR0,	/* ATSCHK is not there without ATS, PRIQEN not without PRI */
 	SMMU_LOCK_CR1,	/* table fields by SMMUEN, queue fields by any queue */
 	SMMU_LOCK_GBPA, /* nothing is taken without UPDATE */
 	SMMU_LOCK_GERROR_IRQ,
+	SMMU_LOCK_PRI, /* these are not there without it: */
+	SMMU_LOCK_PRIQEN,
+	SMMU_LOCK_PRIQ_IRQ,
+	SMMU_LOCK_PRIQ_IRQ2,  /* LO is there without MSIs */
+	SMMU_LOCK_IRQ_CTRL,   /* one bit of it */
+	SMMU_LOCK_GERRORN,    /* the same */
 	SMMU_LOCK_EVENTQ_IRQ, /* like GERROR_IRQ: not there at all without MSIs */
 };
 
 #define SMMU_CR0_SMMUEN BIT64(0)
+#define SMMU_CR0_PRIQEN BIT64(1)
 #define SMMU_CR0_EVENTQEN BIT64(2)
 #define SMMU_CR0_CMDQEN BIT64(3)
 #define SMMU_CR0_ATSCHK BIT64(4)
-#define SMMU_CR0_FIELDS (SMMU_CR0_SMMUEN | SMMU_CR0_EVENTQEN | SMMU_CR0_CMDQEN | SMMU_CR0_ATSCHK)
+#define SMMU_CR0_FIELDS \
+	(SMMU_CR0_SMMUEN | SMMU_CR0_PRIQEN | SMMU_CR0_EVENTQEN | SMMU_CR0_CMDQEN | SMMU_CR0_ATSCHK)
 
 #define SMMU_CR1_TABLE GENMASK64(11, 6)
 #define SMMU_CR1_QUEUE GENMASK64(5, 0)
@@ -110,12 +124,17 @@ enum smmu_lock {
 	 GENMASK64(11, 8) | GENMASK64(4, 0))
 
 #define SMMU_IRQ_GERROR BIT64(0)
+#define SMMU_IRQ_PRIQ BIT64(1)
 #define SMMU_IRQ_EVENTQ BIT64(2)
-#define SMMU_IRQ_FIELDS (SMMU_IRQ_GERROR | SMMU_IRQ_EVENTQ)
+#define SMMU_IRQ_FIELDS (SMMU_IRQ_GERROR | SMMU_IRQ_PRIQ | SMMU_IRQ_EVENTQ)
+
+/* PRIQ_IRQ_CFG2: of the last request of a group alone */
+#define SMMU_PRIQ_LO BIT64(31)
 
 #define SMMU_GERROR_CMDQ BIT64(0)
 #define SMMU_GERROR_EVENTQ_ABT BIT64(2)
-#define SMMU_GERROR_FIELDS (SMMU_GERROR_CMDQ | SMMU_GERROR_EVENTQ_ABT)
+#define SMMU_GERROR_PRIQ_ABT BIT64(3)
+#define SMMU_GERROR_FIELDS (SMMU_GERROR_CMDQ | SMMU_GERROR_EVENTQ_ABT | SMMU_GERROR_PRIQ_ABT)
 
 #define SMMU_STRTAB_ADDR GENMASK64(51, 6)
 #define SMMU_STRTAB_CFG_LOG2SIZE GENMASK64(5, 0)

@@ -172,11 +172,16 @@ static struct smmu_idr idr_of(const struct image *img)
 /* The bits that may be set: software's, or those of the unit that are not its own to decide. */
 static uint64_t possible_bits(const struct image *img, enum smmu_reg reg)
 {
+	const bool ats = img->regs[SMMU_IDR0] & SMMU_IDR0_ATS;
+	const bool pri = img->regs[SMMU_IDR0] & SMMU_IDR0_PRI;
+	const bool msi = img->regs[SMMU_IDR0] & SMMU_IDR0_MSI;
+
 	switch (reg) {
 	case SMMU_CR0:
-		if (img->regs[SMMU_IDR0] & SMMU_IDR0_ATS)
-			return SMMU_CR0_FIELDS;
-		return SMMU_CR0_FIELDS & ~SMMU_CR0_ATSCHK;
+		return SMMU_CR0_FIELDS & ~(ats ? 0 : SMMU_CR0_ATSCHK) &
+		       ~(pri ? 0 : SMMU_CR0_PRIQEN);
+	case SMMU_IRQ_CTRL:
+		return SMMU_IRQ_FIELDS & ~(pri ? 0 : SMMU_IRQ_PRIQ);
 	case SMMU_CR0ACK: /* a write is carried out before it returns */
 		return img->regs[SMMU_CR0];
 	case SMMU_IRQ_CTRLACK:
@@ -184,14 +189,24 @@ static uint64_t possible_bits(const struct image *img, enum smmu_reg reg)
 	case SMMU_GBPA:
 		return SMMU_GBPA_FIELDS & ~SMMU_GBPA_UPDATE;
 	case SMMU_GERROR:
-		return SMMU_GERROR_FIELDS;
+	case SMMU_GERRORN:
+		return SMMU_GERROR_FIELDS & ~(pri ? 0 : SMMU_GERROR_PRIQ_ABT);
+	case SMMU_PRIQ_BASE:
+	case SMMU_PRIQ_PROD:
+	case SMMU_PRIQ_CONS:
+		return pri ? registers[reg].software : 0;
+	case SMMU_PRIQ_IRQ_CFG0:
+	case SMMU_PRIQ_IRQ_CFG1:
+		return pri && msi ? registers[reg].software : 0;
+	case SMMU_PRIQ_IRQ_CFG2:
+		return pri ? registers[reg].software & ~(msi ? 0 : GENMASK64(5, 0)) : 0;
 	case SMMU_GERROR_IRQ_CFG0:
 	case SMMU_GERROR_IRQ_CFG1:
 	case SMMU_GERROR_IRQ_CFG2:
 	case SMMU_EVENTQ_IRQ_CFG0:
 	case SMMU_EVENTQ_IRQ_CFG1:
 	case SMMU_EVENTQ_IRQ_CFG2:
-		return img->regs[SMMU_IDR0] & SMMU_IDR0_MSI ? registers[reg].software : 0;
+		return msi ? registers[reg].software : 0;
 	default:
 		return reg <= SMMU_AIDR ? UINT64_MAX : registers[reg].software;
 	}

@@ -176,6 +176,7 @@ static bool empties_caches(const struct smmu_command *c)
 	switch (c->what) {
 	case SMMU_DO_NOTHING:
 	case SMMU_DO_ATC_INV:
+	case SMMU_DO_PRI_RESP:
 	case SMMU_DO_RESUME:
 	case SMMU_DO_STALL_TERM:
 	case SMMU_DO_SYNC:

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "smmuv3/notify.h"
 #include "spec/smmu_caps.h"
+#include "viommu/page_service.h"
 
 #include <errno.h>
 #include <string.h>
@@ -428,6 +429,7 @@ void smmu_reset_locked(struct smmu_unit *u)
 	smmu_collect_all(u, &all, SMMU_NO_POSITION);
 	smmu_reconcile_all(u);
 	page_requests_take(&u->page);
+	page_service_reset(u->xlate.notifiers);
 	smmu_stalls_terminate(u, 0, UINT32_MAX);
 	smmu_take_events(u); /* of before; nothing records them */
 }
@@ -510,6 +512,7 @@ static const struct viommu_ops smmu_ops = {
 	.translate_or_stall = smmu_xlate_or_stall,
 	.notify = smmu_notify,
 	.unnotify = smmu_unnotify,
+	.page_request = smmu_page_request,
 	.reset = smmu_reset,
 	.fd = smmu_fd,
 	.process = smmu_process,

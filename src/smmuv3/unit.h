@@ -9,6 +9,7 @@
  *	event.c		event records, global errors and interrupts
  *	translate.c	translation for emulated devices, and its caches; walk.c: its walks
  *	notify.c	who is told of invalidations
+ *	page_request.c	page requests of emulated devices
  *	stall.c		transactions that wait for the guest
  *	caps.c		what the unit offers
  *	state.c		save and restore
@@ -200,10 +201,44 @@ NST_MUST_CHECK bool smmu_event_try(struct smmu_unit *u, const struct smmu_event 
 void smmu_event_put(struct smmu_unit *u, const struct smmu_event *event) REQUIRES(u->cmd_lock);
 /* The guest is to see that events are missing. */
 void smmu_events_lost(struct smmu_unit *u, uint32_t count) REQUIRES(u->cmd_lock);
+/* Where the registers of a queue that the unit writes are, and what an entry has. */
+struct smmu_output_regs {
+	enum smmu_reg base, prod, cons;
+	unsigned int max_lg2, entry_bytes;
+};
+struct smmu_output_queue {
+	uint64_t base;
+	uint32_t prod, cons; /* with the wrap bit */
+	uint32_t entries;
+};
+struct smmu_output_queue smmu_output_queue_read(struct smmu_unit *u,
+						const struct smmu_output_regs *r);
+/* Free entries. */
+static inline uint32_t smmu_output_queue_room(const struct smmu_output_queue *q)
+{
+	uint32_t used = (q->prod - q->cons) & (2 * q->entries - 1);
+
+	return used < q->entries ? q->entries - used : 0;
+}
+/* @count entries more are there. */
+void smmu_output_queue_publish(struct smmu_unit *u, const struct smmu_output_regs *r,
+			       const struct smmu_output_queue *q, uint32_t count);
+void smmu_output_queue_overflow(struct smmu_unit *u, const struct smmu_output_regs *r);
+/* ... and software has not seen it. */
+bool smmu_output_queue_has_overflown(struct smmu_unit *u, const struct smmu_output_regs *r);
+/* The interrupt of the PRI queue. */
+void smmu_priq_raise(struct smmu_unit *u) REQUIRES(u->cmd_lock);
+bool smmu_gerror_is_active(struct smmu_unit *u, uint32_t error);
 /* Make an error of GERROR active. */
 void smmu_gerror_raise(struct smmu_unit *u, uint32_t error) REQUIRES(u->cmd_lock);
 /* What the completion of a CMD_SYNC asks for. */
 void smmu_sync_raise(struct smmu_unit *u, const struct smmu_command *c) REQUIRES(u->cmd_lock);
+
+/* page_request.c: nst_notifier_page_request(), and the guest's answer */
+NST_MUST_CHECK int smmu_page_request(struct nst_notifier *notifier, uint32_t pasid,
+				     unsigned int group, const struct nst_page *pages, size_t count,
+				     enum nst_page_answer *answer);
+void smmu_page_response(struct smmu_unit *u, const struct smmu_command *c) REQUIRES(u->cmd_lock);
 
 /* stall.c: @fault waits, as *@tag; false: it cannot. */
 NST_MUST_CHECK bool smmu_stall_begin(struct smmu_unit *u, struct notifier *n,

@@ -2,7 +2,7 @@
 /*
  * SMMUv3 commands, 16 bytes: SMMUv3 IHI0070G.b s4.3 Configuration structure invalidation,
  * s4.4 TLB invalidation, s4.5 ATS and PRI, s4.7 Fault response and synchronization commands.
- * Those that invalidate or answer a stall; the masks of what a guest may set in one stand
+ * Those that invalidate or answer; the masks of what a guest may set in one stand
  * beside it.
  */
 #ifndef SPEC_SMMU_CMDS_H
@@ -29,6 +29,7 @@ enum smmu_opcode {
 	SMMU_CMD_TLBI_S2_IPA = 0x2a,
 	SMMU_CMD_TLBI_NSNH_ALL = 0x30,
 	SMMU_CMD_ATC_INV = 0x40,
+	SMMU_CMD_PRI_RESP = 0x41,
 	SMMU_CMD_RESUME = 0x44,
 	SMMU_CMD_STALL_TERM = 0x45,
 	SMMU_CMD_SYNC = 0x46,
@@ -58,6 +59,12 @@ enum smmu_tlbi_tg { SMMU_TLBI_TG_ANY = 0, SMMU_TLBI_TG_4K, SMMU_TLBI_TG_16K, SMM
 #define SMMU_ATC_1_SIZE GENMASK64(5, 0)
 #define SMMU_ATC_1_ADDRESS GENMASK64(63, 12)
 enum { SMMU_ATC_SIZE_ALL = 52 }; /* 2^(12 + SIZE) bytes */
+
+#define SMMU_PRI_RESP_0_SSID GENMASK64(31, 12)
+#define SMMU_PRI_RESP_0_SID GENMASK64(63, 32)
+#define SMMU_PRI_RESP_1_INDEX GENMASK64(8, 0)
+#define SMMU_PRI_RESP_1_RESP GENMASK64(13, 12)
+enum smmu_pri_resp { SMMU_PRI_FAILURE = 0, SMMU_PRI_INVALID = 1, SMMU_PRI_SUCCESS = 2 };
 
 #define SMMU_RESUME_0_AC BIT64(12) /* retry, else terminate */
 #define SMMU_RESUME_0_AB BIT64(13) /* by an abort, as always with SMMU_IDR0_TERM_MODEL */

@@ -56,6 +56,23 @@ enum smmu_event_type {
 
 enum smmu_event_class { SMMU_CLASS_CD = 0, SMMU_CLASS_TT = 1, SMMU_CLASS_IN = 2 };
 
+/* s8.1 PRI queue overflow, entries of the PRI queue: 16 bytes */
+struct smmu_page_request {
+	le64 qw[2];
+};
+_Static_assert(sizeof(struct smmu_page_request) == 16, "an entry of the PRI queue");
+
+#define SMMU_PPR_0_SID GENMASK64(31, 0)
+#define SMMU_PPR_0_SSID GENMASK64(51, 32)
+#define SMMU_PPR_0_PRIV BIT64(58)
+#define SMMU_PPR_0_EXEC BIT64(59)
+#define SMMU_PPR_0_READ BIT64(60)
+#define SMMU_PPR_0_WRITE BIT64(61)
+#define SMMU_PPR_0_LAST BIT64(62)
+#define SMMU_PPR_0_SSV BIT64(63)
+#define SMMU_PPR_1_INDEX GENMASK64(8, 0)
+#define SMMU_PPR_1_ADDRESS GENMASK64(63, 12)
+
 /* The four that CD.{A,R,S} govern: s5.5 Fault configuration (A, R, S bits) */
 static inline bool smmu_event_is_translation(enum smmu_event_type type)
 {

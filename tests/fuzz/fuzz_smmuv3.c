@@ -15,7 +15,7 @@
 #include <string.h>
 
 enum { MEMORY = 1 << 19, RID = 0x10 };
-enum kind { WRITE, READ, POKE, DMA, EMULATED, RESET, REPLUG, REMAP, DECODE, PROCESS, MOVE, WAIT, RELISTEN, KINDS };
+enum kind { WRITE, READ, POKE, DMA, EMULATED, RESET, REPLUG, REMAP, DECODE, PROCESS, MOVE, WAIT, RELISTEN, ASK, KINDS };
 struct step { uint8_t kind, a; le16 offset; le32 high; le64 value; };
 static struct nst_host *host;
 static struct nst_vm *vm;
@@ -37,8 +37,8 @@ static void take_log(void *opaque, enum nst_log_level level, const char *message
 	       !strstr(message, "refuses"));
 }
 static const struct nst_log log = { take_log, NULL, NST_LOG_ERROR };
-/* MSIs, ATS, stage 2, RIL, substreams of 20 bits, stalls */
-static const struct smmu_idr idr = { .idr = { 0x0c443c1b, 0x02730510, 0, 0x1414, 0, 0x74 } };
+/* MSIs, ATS, PRI, stage 2, RIL, substreams of 20 bits, stalls */
+static const struct smmu_idr idr = { .idr = { 0x0c453c1b, 0x02730510, 0, 0x1414, 0, 0x74 } };
 
 static void set_up(void)
 {
@@ -66,11 +66,16 @@ static void stall_response(void *opaque, unsigned int tag, enum nst_stall_answer
 	w->stags[tag] = false;
 }
 
+static void page_response(void *opaque, uint32_t pasid, unsigned int group, enum nst_page_answer answer)
+{
+	assert(group < 512 && answer != NST_PAGE_PENDING);
+}
+
 static void listen(struct nst_viommu *unit, unsigned int i)
 {
 	const struct nst_notifier_config config = {
 		.rid = (nst_rid)(RID + 1 + i), .pasid = NST_EVERY_PASID, .last = { UINT64_MAX },
-		.stall_response = stall_response, .opaque = &waiting[i],
+		.stall_response = stall_response, .page_response = page_response, .opaque = &waiting[i],
 	};
 	waiting[i] = (struct waiting){ 0 };
 	assert(!nst_viommu_notify(unit, &config, &notifiers[i]));
@@ -113,6 +118,7 @@ static void do_step(struct nst_viommu *unit, const struct step *s)
 		.write = s->a & 1, .privileged = s->a & 16,
 	};
 	struct smmu_cmd raw = { { s->value, le64_make(le_load(s, 8)) } };
+	enum nst_page_answer page;
 	struct nst_translation out;
 	struct smmu_command c;
 
@@ -128,6 +134,9 @@ static void do_step(struct nst_viommu *unit, const struct step *s)
 	case PROCESS: nst_viommu_process(unit); break;
 	case MOVE: move(unit); break;
 	case WAIT: wait(s->a / 4 % 3, req); break;
+	case ASK: if (nst_notifier_page_request(notifiers[s->a / 4 % 3], pasid, (unsigned int)(value % 512),
+						(struct nst_page[2]){ { .iova = req.iova, .read = true } }, s->a & 1 ? 2 : 1,
+						&page)) {} break;
 	case RELISTEN: nst_notifier_remove(notifiers[s->a % 3]); listen(unit, s->a % 3); break;
 	default: if (!smmu_command_decode(&raw, &idr, &c)) assert(c.first <= c.last && c.sid <= c.last_sid);
 	}
@@ -137,7 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct nst_smmuv3_config config = { .log = &log, .send_msi = send_msi, .ssid_bits = 20,
-		.features = NST_SMMUV3_ATS | NST_SMMUV3_STAGE2 | NST_SMMUV3_STALLS };
+		.features = NST_SMMUV3_ATS | NST_SMMUV3_STAGE2 | NST_SMMUV3_STALLS | NST_SMMUV3_PRI };
 	struct nst_viommu *unit;
 	struct step s;
 

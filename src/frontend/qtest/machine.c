@@ -50,6 +50,7 @@ static const uint8_t smmuv3_wires[] = {
 	[NST_SMMUV3_IRQ_EVENTQ] = 74,
 	[NST_SMMUV3_IRQ_CMD_SYNC] = 76,
 	[NST_SMMUV3_IRQ_GERROR] = 77,
+	[NST_SMMUV3_IRQ_PRIQ] = 75,
 };
 
 struct qtest_machine {

@@ -101,7 +101,7 @@ struct rig {
 	} msis[16];
 	unsigned int num_msis;
 	uint32_t cons_at_msi;	/* where CONS stood when the last one came */
-	unsigned int pulses[3]; /* by enum nst_smmuv3_irq */
+	unsigned int pulses[4]; /* by enum nst_smmuv3_irq */
 
 	uint32_t prod; /* of commands, with the wrap bit */
 	bool two_level;

@@ -21,8 +21,9 @@ static void every_pair_of_attachments(void **state)
 			attaches = rig_calls(&rig->host, VFIO_DEVICE_ATTACH_IOMMUFD_PT);
 			go(rig, d, to);
 			if (from == to)
-				assert_int_equal(rig_calls(&rig->host, VFIO_DEVICE_ATTACH_IOMMUFD_PT),
-						 attaches);
+				assert_int_equal(
+					rig_calls(&rig->host, VFIO_DEVICE_ATTACH_IOMMUFD_PT),
+					attaches);
 		}
 	}
 	assert_int_equal(rig_soft_stats(rig).stale_hits, 0);

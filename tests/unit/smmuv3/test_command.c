@@ -49,15 +49,15 @@ static const struct row rows[] = {
 	{ "TLBI_NSNH_ALL", 0x30, SMMU_DO_TLBI_ALL, 0, 0, 0, 0, 0 },
 	{ "ATC_INV", 0x40, SMMU_DO_ATC_INV, SID, 0x3f | ADDR, SID | SSID | 0xa00, ADDR | 0x3f,
 	  SSEC },
-	{ "PRI_RESP", 0x41, -1, 0, 0, 0, 0, 0 },
+	{ "PRI_RESP", 0x41, SMMU_DO_PRI_RESP, SID | 1 << 11, 0x31ff, 0, 0, SSEC },
 	{ "RESUME", 0x44, SMMU_DO_RESUME, SID | 1 << 12, 0xffff, 0, 0, SSEC },
 	{ "STALL_TERM", 0x45, SMMU_DO_STALL_TERM, SID, 0, 0, 0, SSEC },
 	{ "SYNC", 0x46, SMMU_DO_SYNC, 0xffffffff00003000ULL, 0x000ffffffffffffcULL, 0, 0, 0 },
 };
 
-/* MSIs, ATS, stage 2, 16-bit ASIDs and VMIDs, substreams of 20 bits, RIL, stalls */
+/* MSIs, ATS, PRI, stage 2, 16-bit ASIDs and VMIDs, substreams of 20 bits, RIL, stalls */
 static const struct smmu_idr every = {
-	.idr = { 0x0c44301b | 1u << 10, 0x02730010 | 20 << 6, 0, 0x1404, 0, 0x74 },
+	.idr = { 0x0c44301b | 1u << 10 | 1u << 16, 0x02730010 | 20 << 6, 0, 0x1404, 0, 0x74 },
 };
 
 static enum smmu_cerror decode(uint64_t qw0, uint64_t qw1, const struct smmu_idr *idr,
@@ -92,9 +92,11 @@ static void every_opcode(void **state)
 
 static bool same(const struct smmu_command *a, const struct smmu_command *b)
 {
-	return a->stag == b->stag && a->retry == b->retry && a->what == b->what && a->sid == b->sid && a->last_sid == b->last_sid &&
-	       a->ssid == b->ssid && a->asid == b->asid && a->vmid == b->vmid && a->first == b->first &&
-	       a->last == b->last && a->sync.signal == b->sync.signal &&
+	return a->index == b->index && a->answer == b->answer && a->stag == b->stag &&
+	       a->retry == b->retry && a->what == b->what && a->sid == b->sid &&
+	       a->last_sid == b->last_sid && a->ssid == b->ssid && a->asid == b->asid &&
+	       a->vmid == b->vmid && a->first == b->first && a->last == b->last &&
+	       a->sync.signal == b->sync.signal &&
 	       a->sync.msi_address == b->sync.msi_address && a->sync.msi_data == b->sync.msi_data;
 }
 
@@ -244,12 +246,18 @@ static void what_is_not_offered(void **state)
 	ok(decode(0x11 | 0x1234ULL << 48, 0, &idr, &c));
 	assert_int_equal(c.asid, 0x34);
 	assert_int_equal(le64_get(c.host.qw[0]), 0x11 | 0x34ULL << 48);
+	ok(decode(0x41 | 1 << 11 | 7ULL << 12, 0, &idr, &c));
+	assert_int_equal(c.ssid, 7);
 	idr.idr[1] &= ~0x7c0u; /* no substreams */
+	ok(decode(0x41 | 1 << 11 | 7ULL << 12, 0, &idr, &c));
+	assert_int_equal(c.ssid, NST_NO_PASID);
 	ok(decode(0x05 | 7ULL << 12 | 9ULL << 32, 1, &idr, &c));
 	assert_int_equal(c.ssid, 0);
 	assert_int_equal(le64_get(c.host.qw[0]), 0x05 | 9ULL << 32);
 	idr.idr[0] &= ~(1u << 10); /* no ATS */
 	assert_int_equal(decode(0x40, 0, &idr, &c), SMMU_CERROR_ILL);
+	idr.idr[0] &= ~(1u << 16); /* no PRI */
+	assert_int_equal(decode(0x41, 0, &idr, &c), SMMU_CERROR_ILL);
 	for (uint32_t model = 0; model < 3; model++) { /* STALL_MODEL: stalls are there with 0 */
 		idr.idr[0] = (every.idr[0] & ~(3u << 24)) | model << 24;
 		assert_int_equal(decode(0x44, 0, &idr, &c),
@@ -280,13 +288,34 @@ static void syncs_and_device_tlbs(void **state)
 				 size > 52 ? SMMU_CERROR_ILL : SMMU_CERROR_NONE);
 }
 
+static void answers_to_page_requests(void **state)
+{
+	static const int answers[] = { NST_PAGE_FAILURE, NST_PAGE_INVALID, NST_PAGE_SUCCESS };
+	struct smmu_command c;
+
+	for (uint64_t resp = 0; resp < 4; resp++) {
+		enum smmu_cerror error = decode(0x41 | 5ULL << 12 | 0xabcd1234ULL << 32,
+						0xfffffffffffc0e00ULL | resp << 12 | 0x123, &every,
+						&c);
+
+		assert_int_equal(error, resp == 3 ? SMMU_CERROR_ILL : SMMU_CERROR_NONE);
+		if (error)
+			continue;
+		assert_int_equal(c.sid, 0xabcd1234);
+		assert_int_equal(c.ssid, NST_NO_PASID); /* no SSV */
+		assert_int_equal(c.index, 0x123);
+		assert_int_equal(c.answer, answers[resp]);
+	}
+}
+
 static void answers_to_stalls(void **state)
 {
 	struct smmu_command c;
 
 	/* AC: retry; AB only says how what is not retried ends, which is always the same here */
 	for (unsigned int action = 0; action < 4; action++) {
-		ok(decode(0x44 | action << 12 | 0xabcdULL << 32, 0xffff000012345678ULL, &every, &c));
+		ok(decode(0x44 | action << 12 | 0xabcdULL << 32, 0xffff000012345678ULL, &every,
+			  &c));
 		assert_int_equal(c.sid, 0xabcd);
 		assert_int_equal(c.stag, 0x5678);
 		assert_int_equal(c.retry, action & 1);
@@ -305,6 +334,7 @@ int main(void)
 		cmocka_unit_test(vmids),
 		cmocka_unit_test(what_is_not_offered),
 		cmocka_unit_test(syncs_and_device_tlbs),
+		cmocka_unit_test(answers_to_page_requests),
 		cmocka_unit_test(answers_to_stalls),
 	};
 

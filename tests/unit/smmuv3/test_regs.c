@@ -244,8 +244,12 @@ static void wrong_configurations_are_refused(void **state)
 {
 	struct rig *rig = *state;
 	static const struct nst_smmuv3_config wrong[] = {
-		{ .ssid_bits = 21 }, { .oas_bits = 43 },       { .oas_bits = 52 },
-		{ .features = 8 },   { .features = 1u << 31 },
+		{ .ssid_bits = 21 },
+		{ .oas_bits = 43 },
+		{ .oas_bits = 52 },
+		{ .features = NST_SMMUV3_PRI }, /* without ATS */
+		{ .features = 1u << 4 },
+		{ .features = 1u << 31 },
 	};
 	struct nst_viommu *unit;
 
@@ -298,6 +302,64 @@ static const struct iommu_hw_info_arm_smmuv3 full = {
 	.idr = { 0x0d4cffff & ~0x3000000u, 0x02730510, 0, 0xffff, 0, 0x75 },
 	.aidr = 1,
 };
+
+static const struct reg priq_regs[] = {
+	{ "PRIQ_BASE", 0xc0, 8, 0, 0x400fffffffffffffULL, 2, 0 },
+	{ "PRIQ_IRQ_CFG0", 0xd0, 8, 0, 0x000ffffffffffffcULL, 0, 2 },
+	{ "PRIQ_IRQ_CFG1", 0xd8, 4, 0, 0xffffffff, 0, 2 },
+	{ "PRIQ_IRQ_CFG2", 0xdc, 4, 0, 0x8000003f, 0, 2 },
+	{ "PRIQ_PROD", 0x100c8, 4, 0, 0x800fffff, 2, 0 },
+	{ "PRIQ_CONS", 0x100cc, 4, 0, 0x800fffff, 0, 0 },
+};
+
+static void the_pri_queue_has_registers(void **state)
+{
+	for (int msis = 0; msis < 2; msis++) {
+		struct rig *rig = rig_create(&(struct rig_options){
+			.features = NST_SMMUV3_ATS | NST_SMMUV3_PRI, .no_msi = !msis });
+
+		assert_int_equal(reg32(rig, REG_IDR0), msis ? 0x0d453c1a : 0x0d451c1a);
+		assert_int_equal(reg32(rig, REG_IDR1), 0x02739810);
+		for (size_t i = 0; i < ARRAY_SIZE(priq_regs); i++) {
+			const struct reg *r = &priq_regs[i];
+			uint64_t writable = r->writable;
+
+			if (!msis && r->irqs) /* LO alone */
+				writable &= r->offset == 0xdc ? 0x80000000 : 0;
+			for (uint32_t enable = 0; enable <= 8; enable = enable ? enable << 1 : 1) {
+				cr0_set(rig, enable);
+				write_reg(rig, r, UINT64_MAX);
+				assert_int_equal(read_reg(rig, r),
+						 enable && (r->cr0 & enable) ? 0 : writable);
+				cr0_set(rig, 0);
+				write_reg(rig, r, 0);
+				assert_int_equal(read_reg(rig, r), 0);
+			}
+			for (uint32_t enable = 1; enable <= 4; enable <<= 1) {
+				reg32_set(rig, REG_IRQ_CTRL, enable);
+				assert_int_equal(reg32(rig, REG_IRQ_CTRLACK), enable);
+				write_reg(rig, r, UINT64_MAX);
+				assert_int_equal(read_reg(rig, r), r->irqs & enable ? 0 : writable);
+				reg32_set(rig, REG_IRQ_CTRL, 0);
+				write_reg(rig, r, 0);
+			}
+		}
+		cr0_set(rig, 2); /* QUEUE_* of CR1 */
+		reg32_set(rig, REG_CR1, UINT32_MAX);
+		assert_int_equal(reg32(rig, REG_CR1), 0xfc0);
+		reg32_set(rig, REG_GERRORN, UINT32_MAX);
+		assert_int_equal(reg32(rig, REG_GERRORN), 0xd);
+		rig_destroy(rig);
+	}
+}
+
+static void errors_of_no_queue_cannot_be_seen(void **state)
+{
+	struct rig *rig = *state;
+
+	reg32_set(rig, REG_GERRORN, UINT32_MAX);
+	assert_int_equal(reg32(rig, REG_GERRORN), 5);
+}
 
 /* STALL_MODEL 0 and STALL_MAX; a host without takes both. */
 static void stalls_are_offered(void **state)
@@ -415,6 +477,8 @@ int main(void)
 		unit_alone(wrong_configurations_are_refused),
 		cmocka_unit_test(options_are_seen),
 		cmocka_unit_test(stalls_are_offered),
+		cmocka_unit_test(the_pri_queue_has_registers),
+		unit_alone(errors_of_no_queue_cannot_be_seen),
 		cmocka_unit_test(a_host_narrows_what_is_offered),
 		unit_alone(what_the_guest_has_seen_stays),
 		cmocka_unit_test(hosts_that_do_not_fit_are_refused),

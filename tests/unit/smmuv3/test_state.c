@@ -472,12 +472,13 @@ static uint64_t other_value(enum smmu_reg reg, uint64_t now)
 	switch (reg) {
 	case SMMU_CR0:
 	case SMMU_CR0ACK:
-		return CR0_ALL;
+		return CR0_ALL | 2;
 	case SMMU_GBPA: /* UPDATE: never seen between accesses */
 		return GBPA_ABORT;
 	case SMMU_IRQ_CTRLACK:
+		return 7;
 	case SMMU_GERROR:
-		return 5;
+		return 0xd;
 	default: /* IDR0 to AIDR are the same in every such unit */
 		return registers[reg].bits ? registers[reg].bits : now;
 	}
@@ -485,8 +486,8 @@ static uint64_t other_value(enum smmu_reg reg, uint64_t now)
 
 static void every_register_is_in_the_stream(void **state)
 {
-	struct rig *from = rig_create(&(struct rig_options){ 0 });
-	struct rig *to = rig_create(&(struct rig_options){ 0 });
+	const struct rig_options options = { .features = NST_SMMUV3_ATS | NST_SMMUV3_PRI };
+	struct rig *from = rig_create(&options), *to = rig_create(&options);
 	size_t size;
 	void *data;
 
@@ -899,6 +900,16 @@ static void impossible_stalls_are_refused(void **state)
 /* Registers of MSIs read as 0, and so does ATSCHK. */
 static void registers_of_what_is_not_offered_are_refused(void **state)
 {
+	static const struct {
+		enum smmu_reg reg, ack;
+		uint64_t value;
+	} of_pri[] = {
+		{ SMMU_CR0, SMMU_CR0ACK, 2 },  { SMMU_IRQ_CTRL, SMMU_IRQ_CTRLACK, 2 },
+		{ SMMU_GERROR, 0, 8 },	       { SMMU_GERRORN, 0, 8 },
+		{ SMMU_PRIQ_BASE, 0, 0x1000 }, { SMMU_PRIQ_PROD, 0, 1 },
+		{ SMMU_PRIQ_CONS, 0, 1 },      { SMMU_PRIQ_IRQ_CFG0, 0, 0x1000 },
+		{ SMMU_PRIQ_IRQ_CFG1, 0, 1 },  { SMMU_PRIQ_IRQ_CFG2, 0, 1ULL << 31 },
+	};
 	struct rig *rig = rig_create(&(struct rig_options){ .no_msi = true });
 	struct stream s = save(rig);
 
@@ -906,6 +917,16 @@ static void registers_of_what_is_not_offered_are_refused(void **state)
 	reseal(s);
 	refused(rig, EINVAL, s.bytes, s.size);
 	le_store(value_at(s, SMMU_EVENTQ_IRQ_CFG0), 8, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(of_pri); i++) { /* nor is there a PRI queue */
+		le_store(value_at(s, of_pri[i].reg), 8, of_pri[i].value);
+		if (of_pri[i].ack)
+			le_store(value_at(s, of_pri[i].ack), 8, of_pri[i].value);
+		reseal(s);
+		refused(rig, EINVAL, s.bytes, s.size);
+		le_store(value_at(s, of_pri[i].reg), 8, 0);
+		if (of_pri[i].ack)
+			le_store(value_at(s, of_pri[i].ack), 8, 0);
+	}
 	le_store(value_at(s, SMMU_CR0), 8, 1 << 4);
 	le_store(value_at(s, SMMU_CR0ACK), 8, 1 << 4);
 	reseal(s);

@@ -253,6 +253,8 @@ int smmu_hw_command(struct smmu_hw *hw, struct sanitizer_object of, const struct
 	case SMMU_CMD_RESUME:
 	case SMMU_CMD_STALL_TERM:
 		return run_stall_command(hw, op, qw);
+	case SMMU_CMD_PRI_RESP: /* there is no PRI */
+		break;
 	}
 	return -EINVAL;
 }
