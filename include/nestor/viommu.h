@@ -123,7 +123,7 @@ struct nst_smmuv3_config {
 
 /**
  * nst_smmuv3_create() - Source: Arm IHI 0070G.b. A device's StreamID is its requester id. Such a
- * unit has no notifiers, no ATS for emulated devices (NST_SMMUV3_ATS is
+ * unit has no notifiers with @map or @device_tlb, no ATS for emulated devices (NST_SMMUV3_ATS is
  * for passed-through ones), and remaps no interrupts. A host gives a StreamID to one device only: a
  * second one behind a bridge is -EOPNOTSUPP at nst_viommu_attach_alias(), and of two that the
  * guest gives one number the second is blocked.
@@ -358,8 +358,8 @@ struct nst_notifier;
  * nst_viommu_notify() - from now on tell @config's callbacks. One with @map is told what is
  * there already by nst_viommu_process(), as after nst_notifier_replay().
  * Errors: -EINVAL (@config makes no sense), -EEXIST (@rid is that of a passed-through device),
- * -ENOMEM, -EOPNOTSUPP (a kind of vIOMMU that has none; @map of a unit without caching mode).
- * Threads: any.
+ * -ENOMEM, -EOPNOTSUPP (a kind of vIOMMU that has no such ones; @map of a unit without caching
+ * mode). Threads: any.
  */
 NST_MUST_CHECK NST_API int nst_viommu_notify(struct nst_viommu *viommu,
 					     const struct nst_notifier_config *config,

@@ -118,7 +118,7 @@ int smmu_notify(struct nst_viommu *viommu, const struct nst_notifier_config *con
 	struct notifier *n;
 	bool passthrough;
 
-	if (config->map) /* no mirrors */
+	if (config->map || config->device_tlb) /* no mirrors, nor ATS */
 		return -EOPNOTSUPP;
 	n = notify_alloc(viommu, config);
 	if (!n)

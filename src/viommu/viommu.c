@@ -72,7 +72,8 @@ void nst_notifier_remove(struct nst_notifier *notifier)
 
 void nst_notifier_replay(struct nst_notifier *notifier)
 {
-	notifier->viommu->ops->replay(notifier);
+	if (notifier->viommu->ops->replay) /* else it has no map() */
+		notifier->viommu->ops->replay(notifier);
 }
 
 int nst_notifier_page_request(struct nst_notifier *notifier, uint32_t pasid, unsigned int group,
