@@ -2,13 +2,15 @@
 /*
  * Translation Requests of emulated devices: PCIe 6.0 s10.2, VT-d 4.1 s4.2 Address Translation
  * Service. One page is found as for any request, as a write if the device means to write and
- * may; the others of the same request follow while they have the same size.
+ * may; viommu/ats.h has what follows from that.
  *
  * Three answers: translations, of which one that allows nothing says "not there (yet)", and
  * is no fault; Unsupported Request, if the device may not ask; Completer Abort, if a structure
  * on the way cannot be read or is wrong. The latter two are recorded for the guest.
  */
 #include "vtd/unit.h"
+
+#include "viommu/ats.h"
 
 #include <errno.h>
 
@@ -80,9 +82,10 @@ static unsigned int entry_lg2(uint32_t pasid, uint64_t iova, unsigned int lg2)
 	return lg2;
 }
 
-static int translate_one(struct vtd_unit *u, struct nst_translate_request *req, bool write,
+static int translate_one(void *unit, struct nst_translate_request *req, bool write,
 			 struct nst_ats_entry *entry, enum nst_ats_status *status)
 {
+	struct vtd_unit *u = unit;
 	struct vtd_xlate_attempt a = { .type = VTD_AT_TRANSLATION_REQUEST };
 	enum vtd_fault_reason reason;
 	unsigned int lg2;
@@ -122,31 +125,5 @@ int vtd_ats_translate(struct nst_viommu *viommu, const struct nst_ats_request *r
 		      struct nst_ats_entry *entries, unsigned int max, unsigned int *count,
 		      enum nst_ats_status *status)
 {
-	struct nst_translate_request one = {
-		.rid = req->rid,
-		.pasid = req->pasid,
-		.iova = { req->iova.v & ~(PAGE_SIZE_4K - 1) },
-		.privileged = req->privileged,
-	};
-	uint64_t end = one.iova.v + ((uint64_t)req->pages << PAGE_SHIFT_4K);
-	struct nst_ats_entry entry;
-	unsigned int n = 0;
-	int ret = translate_one(to_vtd_unit(viommu), &one, !req->no_write, &entry, status);
-
-	if (ret)
-		return ret;
-	*count = 0;
-	while (*status == NST_ATS_SUCCESS) {
-		enum nst_ats_status next;
-
-		entries[n++] = entry;
-		*count = n;
-		one.iova.v = (one.iova.v & ~(entry.size - 1)) + entry.size;
-		if (n == max || one.iova.v >= end || !one.iova.v)
-			break;
-		ret = translate_one(to_vtd_unit(viommu), &one, !req->no_write, &entry, &next);
-		if (ret || next != NST_ATS_SUCCESS || entry.size != entries[0].size)
-			break;
-	}
-	return 0;
+	return ats_translate(translate_one, to_vtd_unit(viommu), req, entries, max, count, status);
 }
