@@ -123,11 +123,10 @@ struct nst_smmuv3_config {
 
 /**
  * nst_smmuv3_create() - Source: Arm IHI 0070G.b. A device's StreamID is its requester id. Such a
- * unit has no notifiers with @map or @device_tlb, no ATS for emulated devices (NST_SMMUV3_ATS is
- * for passed-through ones), and remaps no interrupts. A host gives a StreamID to one device only: a
- * second one behind a bridge is -EOPNOTSUPP at nst_viommu_attach_alias(), and of two that the
- * guest gives one number the second is blocked.
- * Errors: -ENOMEM, -EINVAL (@features, @ssid_bits or @oas_bits is not one of these).
+ * unit has no notifiers with @map, and remaps no interrupts. A host gives a StreamID to one device
+ * only: a second one behind a bridge is -EOPNOTSUPP at nst_viommu_attach_alias(), and of two that
+ * the guest gives one number the second is blocked. Errors: -ENOMEM, -EINVAL (@features, @ssid_bits
+ * or @oas_bits is not one of these).
  */
 NST_MUST_CHECK NST_API int nst_smmuv3_create(const struct nst_smmuv3_config *config,
 					     struct nst_viommu **out);
@@ -208,7 +207,8 @@ NST_API void nst_viommu_mmio_write(struct nst_viommu *viommu, uint64_t offset, u
  * @pasid: NST_NO_PASID for a request without PASID.
  * @privileged: Privileged Mode Requested; only with a PASID.
  * @translated: AT = Translated: @iova is what nst_viommu_ats_translate() gave. It comes back
- *	as it is, if the guest's tables let the device have a device TLB.
+ *	as it is, if the guest's tables let the device have a device TLB (of an SMMUv3: or it has
+ *	CR0.ATSCHK clear).
  */
 struct nst_translate_request {
 	nst_rid rid;
@@ -319,7 +319,7 @@ enum nst_stall_answer {
  *	with NST_EVERY_PASID.
  * @device_tlb: an ATS Invalidate Request to @rid. Returns 0 when no translation in the device
  *	that it names is used any more; else the device did not answer, and the guest gets an
- *	invalidation time-out. May be NULL.
+ *	invalidation time-out (of an SMMUv3: CERROR_ATC_INV_SYNC). May be NULL.
  * @page_response: the guest's answer to nst_notifier_page_request(); a reset of the unit answers
  *	with NST_PAGE_FAILURE. May be NULL.
  * @stall_response: how the transaction that nst_notifier_translate() called @tag goes on; it may

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * See command.h. One function per group of commands, named after its section of
- * SMMUv3 IHI0070G.b. A command of a feature that the unit does not have is illegal: stage 2, PRI and
- * stalls where they are not offered, EL2 and EL3 (s4.1.3 Command errors).
+ * SMMUv3 IHI0070G.b. A command of a feature that the unit does not have is illegal: stage 2, PRI
+ * and stalls where they are not offered, EL2 and EL3 (s4.1.3 Command errors).
  *
  * A host puts a VMID of its own into what it is given: there the guest has one, which is its 0.
  */
@@ -184,12 +184,20 @@ static enum smmu_cerror decode_atc_inv(const struct words *w, const struct smmu_
 	uint64_t ssid = FIELD_GET(SMMU_IDR1_SSIDSIZE, idr->idr[1])
 				? SMMU_CMD_0_SSV | SMMU_ATC_0_GLOBAL | SMMU_ATC_0_SSID
 				: 0;
+	unsigned int size = FIELD_GET(SMMU_ATC_1_SIZE, w->qw1);
+	uint64_t below;
+	bool ssv;
 
-	if (!(idr->idr[0] & SMMU_IDR0_ATS) || (w->qw0 & CMD_0_SSEC) ||
-	    FIELD_GET(SMMU_ATC_1_SIZE, w->qw1) > SMMU_ATC_SIZE_ALL)
+	if (!(idr->idr[0] & SMMU_IDR0_ATS) || (w->qw0 & CMD_0_SSEC) || size > SMMU_ATC_SIZE_ALL)
 		return SMMU_CERROR_ILL;
 	c->what = SMMU_DO_ATC_INV;
 	c->sid = c->last_sid = FIELD_GET(SMMU_ATC_0_SID, w->qw0);
+	ssv = w->qw0 & ssid & SMMU_CMD_0_SSV;
+	c->ssid = ssv ? FIELD_GET(SMMU_ATC_0_SSID, w->qw0) : NST_NO_PASID;
+	c->global = ssv && (w->qw0 & SMMU_ATC_0_GLOBAL);
+	below = size < SMMU_ATC_SIZE_ALL ? (PAGE_SIZE_4K << size) - 1 : UINT64_MAX;
+	c->first = w->qw1 & SMMU_ATC_1_ADDRESS & ~below;
+	c->last = c->first | below;
 	keep(c, w, SMMU_ATC_0_SID | ssid, SMMU_ATC_1_ADDRESS | SMMU_ATC_1_SIZE);
 	return SMMU_CERROR_NONE;
 }

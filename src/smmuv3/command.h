@@ -40,7 +40,8 @@ struct smmu_command {
 	uint16_t stag, index;
 	enum nst_page_answer answer;
 	bool retry;
-	uint64_t first, last; /* bytes, both inclusive, of every TLBI_* */
+	bool global;	      /* ATC_INV: of every SubstreamID, not of ssid alone */
+	uint64_t first, last; /* bytes, both inclusive, of every TLBI_*, and ATC_INV */
 	struct {
 		enum smmu_sync_signal signal;
 		uint64_t msi_address; /* 0: no MSI */

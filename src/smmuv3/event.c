@@ -188,6 +188,8 @@ enum {
 	SSID_ALWAYS = 2,   /* SubstreamID without SSV */
 	INPUT = 4,	   /* RnW, PnU, InD, CLASS and InputAddr */
 	FETCH_ADDRESS = 8, /* what could not be fetched */
+	INPUT_PAGE = 16,   /* InputAddr without the offset in a page */
+	TRANSLATED = 32,   /* RnW and InputAddr */
 };
 
 static unsigned int fields_of(enum smmu_event_type type)
@@ -202,6 +204,10 @@ static unsigned int fields_of(enum smmu_event_type type)
 		return SSV | FETCH_ADDRESS;
 	case SMMU_C_BAD_SUBSTREAMID:
 		return SSID_ALWAYS;
+	case SMMU_F_BAD_ATS_TREQ:
+		return SSV | INPUT_PAGE;
+	case SMMU_F_TRANSL_FORBIDDEN:
+		return TRANSLATED;
 	case SMMU_F_WALK_EABT:
 		return SSV | INPUT | FETCH_ADDRESS;
 	case SMMU_F_TRANSLATION:
@@ -245,6 +251,12 @@ struct smmu_event smmu_event_make(const struct smmu_fault *fault)
 		qw[1] = make_input(fault);
 		qw[2] = fault->address;
 		qw[3] = fault->s2 ? fault->ipa & SMMU_EVENT_3_IPA : 0;
+	}
+	if (fields & INPUT_PAGE)
+		qw[2] = fault->address & ~(PAGE_SIZE_4K - 1);
+	if (fields & TRANSLATED) {
+		qw[1] = fault->write ? 0 : SMMU_EVENT_1_RNW;
+		qw[2] = fault->address;
 	}
 	if (fields & FETCH_ADDRESS)
 		qw[3] = fault->fetch_address & SMMU_EVENT_3_FETCHADDR;

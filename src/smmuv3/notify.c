@@ -118,7 +118,7 @@ int smmu_notify(struct nst_viommu *viommu, const struct nst_notifier_config *con
 	struct notifier *n;
 	bool passthrough;
 
-	if (config->map || config->device_tlb) /* no mirrors, nor ATS */
+	if (config->map) /* no mirrors */
 		return -EOPNOTSUPP;
 	n = notify_alloc(viommu, config);
 	if (!n)

@@ -143,10 +143,28 @@ static bool sync(struct smmu_unit *u, struct queue *q, const struct smmu_command
 	return true;
 }
 
-/* What devices wait for. */
+/* s4.5.1: one that does not answer is an error of the next CMD_SYNC. */
+static void invalidate_device_tlb(struct smmu_unit *u, const struct smmu_command *c)
+	REQUIRES(u->cmd_lock)
+{
+	const struct nst_device_tlb_invalidation invalidation = {
+		.pasid = c->ssid,
+		.first = { c->first },
+		.last = { c->last },
+		.global = c->global,
+	};
+
+	if (c->sid <= UINT16_MAX &&
+	    !notify_device_tlb(u->xlate.notifiers, &u->attach, (nst_rid)c->sid, &invalidation))
+		u->atc_failed = true;
+}
+
+/* What devices wait for, and what emulated ones are to forget. */
 static void answer(struct smmu_unit *u, const struct smmu_command *c) REQUIRES(u->cmd_lock)
 {
-	if (c->what == SMMU_DO_PRI_RESP)
+	if (c->what == SMMU_DO_ATC_INV)
+		invalidate_device_tlb(u, c);
+	else if (c->what == SMMU_DO_PRI_RESP)
 		smmu_page_response(u, c);
 	else if (c->what == SMMU_DO_RESUME)
 		smmu_stall_resume(u, c->sid, c->stag, c->retry);

@@ -181,6 +181,8 @@ bool smmu_ste_decode(const struct smmu_ste *ste, const struct smmu_idr *idr,
 		return fail(fault, SMMU_E_ABORTED, 0);
 	if (out->config != SMMU_STE_BYPASS && !decode_stages(ste, idr, out))
 		return fail(fault, SMMU_C_BAD_STE, 0);
+	out->ats = out->config != SMMU_STE_BYPASS && (idr->idr[0] & SMMU_IDR0_ATS) &&
+		   eats == SMMU_EATS_FULL;
 	out->ste = make_host_ste(out, qw1, (idr->idr[0] & SMMU_IDR0_ATS) && eats == SMMU_EATS_FULL);
 	return true;
 }

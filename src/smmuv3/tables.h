@@ -64,6 +64,7 @@ struct smmu_stream {
 	enum smmu_s1fmt fmt;		  /* down to @context_ptr: of a stage 1 */
 	enum smmu_s1dss dss;
 	bool stalls_disabled; /* S1STALLD */
+	bool ats;	      /* EATS: its device may keep translations */
 	unsigned int cd_max;  /* bits of a SubstreamID */
 	uint64_t context_ptr;
 	struct smmu_stage2 s2; /* of a stage 2 */

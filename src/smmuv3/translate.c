@@ -9,6 +9,7 @@
 #include "smmuv3/translate.h"
 
 #include "base/bits.h"
+#include "spec/smmu_caps.h"
 #include "smmuv3/notify.h"
 #include "smmuv3/unit.h"
 
@@ -77,6 +78,7 @@ void smmu_xlate_configure(struct smmu_unit *u)
 
 	rwlock_write(&tr->lock);
 	tr->enabled = smmu_is_enabled(u);
+	tr->check_translated = smmu_reg_get(&u->regs, SMMU_CR0) & SMMU_CR0_ATSCHK;
 	tr->abort = smmu_reg_get(&u->regs, SMMU_GBPA) & SMMU_GBPA_ABORT;
 	tr->tables = smmu_tables_of(u);
 	tr->generation++;
@@ -245,6 +247,7 @@ static enum smmu_event_type read_entry(struct smmu_xlate *tr,
 	e->rid = req->rid;
 	e->ssid = req->pasid;
 	e->privcfg = stream.privcfg;
+	e->ats = stream.ats;
 	a->new_entry = true;
 	return SMMU_EVENT_NONE;
 }
@@ -487,6 +490,98 @@ static int refuse(struct smmu_unit *u, struct notifier *n, const struct nst_tran
 	return ret;
 }
 
+/* --- ATS -------------------------------------------------------------------------------- */
+
+/* s3.9.1: as a transaction, but for who may ask. */
+static enum smmu_event_type find_for_ats(struct smmu_xlate *tr,
+					 const struct nst_translate_request *req, struct attempt *a)
+	REQUIRES_SHARED(tr->lock)
+{
+	enum smmu_event_type type;
+
+	if (!tr->enabled || !(tr->tables.idr.idr[0] & SMMU_IDR0_ATS))
+		return SMMU_E_ABORTED;
+	type = translate_shared(tr, req, a);
+	if (a->entry.kind != SMMU_XLATE_NOTHING && !a->entry.ats)
+		return SMMU_F_BAD_ATS_TREQ;
+	if (!type)
+		smmu_notify_note(tr, &a->entry, a->page.global);
+	return type;
+}
+
+int smmu_xlate_ats(struct smmu_unit *u, const struct nst_translate_request *req,
+		   struct nst_ats_entry *entry, enum smmu_event_type *type)
+{
+	struct smmu_xlate *tr = &u->xlate;
+	struct attempt a = { 0 };
+	bool passthrough;
+
+	rwlock_read(&tr->lock);
+	passthrough = smmu_xlate_is_passthrough(tr, req->rid);
+	*type = passthrough ? SMMU_EVENT_NONE : find_for_ats(tr, req, &a);
+	rwlock_read_end(&tr->lock);
+	if (passthrough)
+		return -EEXIST;
+	if (*type)
+		return 0;
+	if (a.new_entry || a.new_page)
+		remember(tr, &a);
+	*entry = (struct nst_ats_entry){
+		.gpa = { a.page.address },
+		.size = BIT64(a.page.lg2),
+		.read = a.page.rights & arm_s1_right(false, a.privileged),
+		.write = a.page.rights & arm_s1_right(true, a.privileged),
+		.privileged = req->pasid != NST_NO_PASID && a.privileged,
+	};
+	return 0;
+}
+
+/* s3.9.1.3: with ATSCHK clear whatever says that it is translated is taken to be. */
+static enum smmu_event_type check_translated(struct smmu_xlate *tr,
+					     const struct nst_translate_request *req)
+	REQUIRES_SHARED(tr->lock)
+{
+	struct attempt a = { 0 };
+
+	if (!tr->enabled || !(tr->tables.idr.idr[0] & SMMU_IDR0_ATS) ||
+	    is_too_high(tr, req->iova.v))
+		return SMMU_E_ABORTED;
+	if (!tr->check_translated)
+		return SMMU_EVENT_NONE;
+	if (find_entry(tr, req, &a))
+		return SMMU_E_ABORTED;
+	return a.entry.ats ? SMMU_EVENT_NONE : SMMU_F_TRANSL_FORBIDDEN;
+}
+
+static int use_translated(struct smmu_unit *u, const struct nst_translate_request *req,
+			  struct nst_translation *out)
+{
+	struct smmu_xlate *tr = &u->xlate;
+	const struct attempt none = { 0 };
+	enum smmu_event_type type;
+	bool passthrough;
+
+	rwlock_read(&tr->lock);
+	passthrough = smmu_xlate_is_passthrough(tr, req->rid);
+	type = passthrough ? SMMU_EVENT_NONE : check_translated(tr, req);
+	rwlock_read_end(&tr->lock);
+	if (passthrough)
+		return -EEXIST;
+	if (type) {
+		mutex_lock(&u->cmd_lock);
+		report(u, req, &none, type);
+		mutex_unlock(&u->cmd_lock);
+		return -EFAULT;
+	}
+	*out = (struct nst_translation){
+		.gpa = { req->iova.v },
+		.size = BIT64(IDENTITY_LG2) - (req->iova.v & (BIT64(IDENTITY_LG2) - 1)),
+		.read = true,
+		.write = true,
+	};
+	return 0;
+}
+
 /* @n: who waits if it stalls; NULL: nobody can. */
 static int translate(struct smmu_unit *u, struct notifier *n,
 		     const struct nst_translate_request *req, struct nst_translation *out,
@@ -498,8 +593,8 @@ static int translate(struct smmu_unit *u, struct notifier *n,
 	uint64_t offset;
 	int ret;
 
-	if (req->translated) /* nobody has been given a translation to use */
-		return -EFAULT;
+	if (req->translated)
+		return use_translated(u, req, out);
 	ret = try(tr, req, &a, &type);
 	if (!ret && type)
 		ret = refuse(u, n, req, &a, &type, tag);

@@ -41,6 +41,7 @@ struct smmu_xlate_entry {
 	uint32_t cd;   /* index of its CD */
 	enum smmu_privcfg privcfg;
 	uint16_t vmid;
+	bool ats;		     /* EATS */
 	struct smmu_context context; /* SMMU_XLATE_STAGE1 and _NESTED */
 	struct smmu_stage2 s2;	     /* SMMU_XLATE_STAGE2 and _NESTED */
 };
@@ -55,8 +56,9 @@ struct smmu_page {
 
 struct smmu_xlate {
 	atomic_ulong walks;
-	struct rwlock lock;  /* protects the rest; inside cmd_lock, nothing is taken inside it */
-	bool enabled, abort; /* SMMUEN; if not, GBPA.ABORT */
+	struct rwlock lock;    /* protects the rest; inside cmd_lock, nothing is taken inside it */
+	bool enabled, abort;   /* SMMUEN; if not, GBPA.ABORT */
+	bool check_translated; /* ATSCHK */
 	struct smmu_tables tables;	      /* copies of the unit's */
 	uint64_t generation;		      /* of all changes */
 	uint64_t passthrough[(1 << 16) / 64]; /* bit per stream that is not emulated */
@@ -91,6 +93,13 @@ NST_MUST_CHECK enum smmu_event_type smmu_walk(struct nst_mem *mem,
 					      const struct smmu_xlate_entry *entry, uint64_t va,
 					      bool write, bool privileged, struct smmu_page *page,
 					      struct smmu_table_fault *fault);
+
+/*
+ * The page of @req->iova for a device TLB: *@entry, or *@type says why there is none: ats.c.
+ * -EEXIST: not an emulated device.
+ */
+NST_MUST_CHECK int smmu_xlate_ats(struct smmu_unit *u, const struct nst_translate_request *req,
+				  struct nst_ats_entry *entry, enum smmu_event_type *type);
 
 /* viommu_ops.translate and .translate_or_stall */
 int smmu_xlate(struct nst_viommu *viommu, const struct nst_translate_request *req,

@@ -372,6 +372,8 @@ static void enables_written(struct smmu_unit *u) REQUIRES(u->cmd_lock)
 		if (!smmu_is_enabled(u))
 			smmu_stalls_terminate(u, 0, UINT32_MAX);
 	}
+	if (toggled & SMMU_CR0_ATSCHK)
+		smmu_xlate_configure(u);
 	smmu_reg_set(&u->regs, SMMU_CR0ACK, cr0);
 }
 
@@ -513,6 +515,7 @@ static const struct viommu_ops smmu_ops = {
 	.notify = smmu_notify,
 	.unnotify = smmu_unnotify,
 	.page_request = smmu_page_request,
+	.ats_translate = smmu_ats_translate,
 	.reset = smmu_reset,
 	.fd = smmu_fd,
 	.process = smmu_process,

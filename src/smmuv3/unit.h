@@ -9,6 +9,7 @@
  *	event.c		event records, global errors and interrupts
  *	translate.c	translation for emulated devices, and its caches; walk.c: its walks
  *	notify.c	who is told of invalidations
+ *	ats.c		translation requests of emulated devices
  *	page_request.c	page requests of emulated devices
  *	stall.c		transactions that wait for the guest
  *	caps.c		what the unit offers
@@ -233,6 +234,11 @@ bool smmu_gerror_is_active(struct smmu_unit *u, uint32_t error);
 void smmu_gerror_raise(struct smmu_unit *u, uint32_t error) REQUIRES(u->cmd_lock);
 /* What the completion of a CMD_SYNC asks for. */
 void smmu_sync_raise(struct smmu_unit *u, const struct smmu_command *c) REQUIRES(u->cmd_lock);
+
+/* ats.c: nst_viommu_ats_translate() */
+NST_MUST_CHECK int smmu_ats_translate(struct nst_viommu *viommu, const struct nst_ats_request *req,
+				      struct nst_ats_entry *entries, unsigned int max,
+				      unsigned int *count, enum nst_ats_status *status);
 
 /* page_request.c: nst_notifier_page_request(), and the guest's answer */
 NST_MUST_CHECK int smmu_page_request(struct nst_notifier *notifier, uint32_t pasid,

@@ -47,8 +47,8 @@ static const struct row rows[] = {
 	{ "TLBI_S12_VMALL", 0x28, SMMU_DO_TLBI_VM, VMID, 0, 0, 0, 0 },
 	{ "TLBI_S2_IPA", 0x2a, SMMU_DO_TLBI_IPA, VMID | RANGE0, IPA | 0xf01, 0, 0, 0 },
 	{ "TLBI_NSNH_ALL", 0x30, SMMU_DO_TLBI_ALL, 0, 0, 0, 0, 0 },
-	{ "ATC_INV", 0x40, SMMU_DO_ATC_INV, SID, 0x3f | ADDR, SID | SSID | 0xa00, ADDR | 0x3f,
-	  SSEC },
+	{ "ATC_INV", 0x40, SMMU_DO_ATC_INV, SID | SSID | 0xa00, 0x3f | ADDR, SID | SSID | 0xa00,
+	  ADDR | 0x3f, SSEC },
 	{ "PRI_RESP", 0x41, SMMU_DO_PRI_RESP, SID | 1 << 11, 0x31ff, 0, 0, SSEC },
 	{ "RESUME", 0x44, SMMU_DO_RESUME, SID | 1 << 12, 0xffff, 0, 0, SSEC },
 	{ "STALL_TERM", 0x45, SMMU_DO_STALL_TERM, SID, 0, 0, 0, SSEC },
@@ -92,11 +92,11 @@ static void every_opcode(void **state)
 
 static bool same(const struct smmu_command *a, const struct smmu_command *b)
 {
-	return a->index == b->index && a->answer == b->answer && a->stag == b->stag &&
-	       a->retry == b->retry && a->what == b->what && a->sid == b->sid &&
-	       a->last_sid == b->last_sid && a->ssid == b->ssid && a->asid == b->asid &&
-	       a->vmid == b->vmid && a->first == b->first && a->last == b->last &&
-	       a->sync.signal == b->sync.signal &&
+	return a->global == b->global && a->index == b->index && a->answer == b->answer &&
+	       a->stag == b->stag && a->retry == b->retry && a->what == b->what &&
+	       a->sid == b->sid && a->last_sid == b->last_sid && a->ssid == b->ssid &&
+	       a->asid == b->asid && a->vmid == b->vmid && a->first == b->first &&
+	       a->last == b->last && a->sync.signal == b->sync.signal &&
 	       a->sync.msi_address == b->sync.msi_address && a->sync.msi_data == b->sync.msi_data;
 }
 
@@ -133,7 +133,8 @@ static void every_bit(void **state)
 			if (!(qw0 & r->fields0) && !(qw1 & r->fields1))
 				assert_true(same(&c, &plain));
 			if (r->host0 || r->host1 || (r->op >= 0x10 && r->op < 0x40)) {
-				assert_int_equal(le64_get(c.host.qw[0]), host_op(r) | (qw0 & r->host0));
+				assert_int_equal(le64_get(c.host.qw[0]),
+						 host_op(r) | (qw0 & r->host0));
 				assert_int_equal(le64_get(c.host.qw[1]), qw1 & r->host1);
 			}
 		}

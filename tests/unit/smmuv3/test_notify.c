@@ -221,11 +221,6 @@ static void unmap(void *opaque, nst_iova first, nst_iova last)
 {
 }
 
-static int device_tlb(void *opaque, const struct nst_device_tlb_invalidation *invalidation)
-{
-	return 0;
-}
-
 static void what_is_not_there_is_refused(void **state)
 {
 	struct rig *rig = begin();
@@ -239,9 +234,6 @@ static void what_is_not_there_is_refused(void **state)
 	err(EOPNOTSUPP, nst_viommu_notify(rig->viommu, &config, &n));
 	config.map = NULL;
 	config.unmap = NULL;
-	config.device_tlb = device_tlb;
-	err(EOPNOTSUPP, nst_viommu_notify(rig->viommu, &config, &n));
-	config.device_tlb = NULL;
 	alloc_fail_nth(1);
 	err(ENOMEM, nst_viommu_notify(rig->viommu, &config, &n));
 	alloc_fail_nth(0);
