@@ -15,7 +15,7 @@
 #include <string.h>
 
 enum { MEMORY = 1 << 19, RID = 0x10 };
-enum kind { WRITE, READ, POKE, DMA, EMULATED, RESET, REPLUG, REMAP, DECODE, PROCESS, MOVE, WAIT, RELISTEN, ASK, KINDS };
+enum kind { WRITE, READ, POKE, DMA, EMULATED, RESET, REPLUG, REMAP, DECODE, PROCESS, MOVE, WAIT, RELISTEN, ASK, ATS, KINDS };
 struct step { uint8_t kind, a; le16 offset; le32 high; le64 value; };
 static struct nst_host *host;
 static struct nst_vm *vm;
@@ -115,9 +115,13 @@ static void do_step(struct nst_viommu *unit, const struct step *s)
 	struct endpoint_dma_request dma = { { value }, pasid, s->a & 1, .buf = &value, .size = 8 };
 	struct nst_translate_request req = {
 		.rid = RID + (s->a >> 2 & 3), .pasid = pasid, .iova = { value },
-		.write = s->a & 1, .privileged = s->a & 16,
+		.write = s->a & 1, .privileged = s->a & 16, .translated = s->a & 32,
 	};
 	struct smmu_cmd raw = { { s->value, le64_make(le_load(s, 8)) } };
+	const struct nst_ats_request ats = { .rid = req.rid, .pasid = pasid, .iova = req.iova, .pages = 1U + s->a / 64 };
+	enum nst_ats_status status;
+	struct nst_ats_entry entries[4];
+	unsigned int count;
 	enum nst_page_answer page;
 	struct nst_translation out;
 	struct smmu_command c;
@@ -137,6 +141,7 @@ static void do_step(struct nst_viommu *unit, const struct step *s)
 	case ASK: if (nst_notifier_page_request(notifiers[s->a / 4 % 3], pasid, (unsigned int)(value % 512),
 						(struct nst_page[2]){ { .iova = req.iova, .read = true } }, s->a & 1 ? 2 : 1,
 						&page)) {} break;
+	case ATS: if (!nst_viommu_ats_translate(unit, &ats, entries, 4, &count, &status)) assert(count <= 4); break;
 	case RELISTEN: nst_notifier_remove(notifiers[s->a % 3]); listen(unit, s->a % 3); break;
 	default: if (!smmu_command_decode(&raw, &idr, &c)) assert(c.first <= c.last && c.sid <= c.last_sid);
 	}
