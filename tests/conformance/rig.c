@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -406,6 +407,24 @@ int bind_device(struct rig *rig, int dev, int iommu, uint32_t *devid)
 	if (!ret && devid)
 		*devid = cmd.out_devid;
 	return ret;
+}
+
+int rig_listen_for_request(struct rig *rig)
+{
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	uint8_t space[sizeof(struct vfio_irq_set) + sizeof(int32_t)];
+	struct vfio_irq_set set = {
+		.argsz = sizeof(space),
+		.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+		.index = VFIO_PCI_REQ_IRQ_INDEX,
+		.count = 1,
+	};
+
+	assert_true(fd >= 0);
+	memcpy(space, &set, sizeof(set));
+	memcpy(space + sizeof(set), &fd, sizeof(fd));
+	ok(call(rig, rig->dev, VFIO_DEVICE_SET_IRQS, space));
+	return fd;
 }
 
 int attach(struct rig *rig, uint32_t *pt_id)

@@ -145,6 +145,8 @@ int attach_id(struct rig *rig, uint32_t pt_id);
 int attach_pasid(struct rig *rig, uint32_t pasid, uint32_t pt_id);
 int detach(struct rig *rig);
 int detach_pasid(struct rig *rig, uint32_t pasid);
+/* A fresh eventfd, non-blocking, as the device's request interrupt. */
+int rig_listen_for_request(struct rig *rig);
 
 /* --- the device: DMA and interrupts on command ------------------------------------------ */
 

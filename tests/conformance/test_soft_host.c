@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -244,25 +243,6 @@ static void many_devices(void **state)
 
 /* --- devices that are taken away ---------------------------------------------------------- */
 
-/* A fresh eventfd as the device's request interrupt. */
-static int listen_for_request(struct rig *rig)
-{
-	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	uint8_t space[sizeof(struct vfio_irq_set) + sizeof(int32_t)];
-	struct vfio_irq_set set = {
-		.argsz = sizeof(space),
-		.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-		.index = VFIO_PCI_REQ_IRQ_INDEX,
-		.count = 1,
-	};
-
-	assert_true(fd >= 0);
-	memcpy(space, &set, sizeof(set));
-	memcpy(space + sizeof(set), &fd, sizeof(fd));
-	ok(call(rig, rig->dev, VFIO_DEVICE_SET_IRQS, space));
-	return fd;
-}
-
 static uint64_t requests(int fd)
 {
 	uint64_t count = 0;
@@ -286,7 +266,7 @@ static uint8_t *give_memory(struct rig *rig, uint32_t *ioas)
 static void a_device_is_asked_back(void **state)
 {
 	struct rig *rig = *state, other = *rig;
-	int fd = listen_for_request(rig), second;
+	int fd = rig_listen_for_request(rig), second;
 	uint32_t ioas;
 	uint8_t *page = give_memory(rig, &ioas);
 
@@ -325,7 +305,7 @@ static void a_device_is_asked_back(void **state)
 static void a_device_is_pulled_out(void **state)
 {
 	struct rig *rig = *state;
-	int fd = listen_for_request(rig);
+	int fd = rig_listen_for_request(rig);
 	struct nst_soft_stats before, after;
 	uint32_t ioas, hwpt;
 	uint8_t *page = give_memory(rig, &ioas);

@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define IOVA 0x40000000ULL
@@ -51,20 +50,6 @@ static void find_cdev(const char *address, char *path, size_t size)
 	closedir(dir);
 }
 
-static int listen_for_request(struct rig *rig)
-{
-	struct { struct vfio_irq_set set; int32_t fd; } request = {
-		.set = { .argsz = sizeof(request),
-			 .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-			 .index = VFIO_PCI_REQ_IRQ_INDEX,
-			 .count = 1 },
-		.fd = eventfd(0, EFD_CLOEXEC),
-	};
-
-	ok(call(rig, rig->dev, VFIO_DEVICE_SET_IRQS, &request));
-	return request.fd;
-}
-
 static void while_attached(void **state)
 {
 	static uint8_t page[PAGE] __attribute__((aligned(4096)));
@@ -79,7 +64,7 @@ static void while_attached(void **state)
 	ok(ioas_map(rig, ioas, page, PAGE, IOVA, RW));
 	ok(attach_id(rig, ioas));
 	dma_reaches(rig, NO_PASID, IOVA, page);
-	asked = (struct pollfd){ .fd = listen_for_request(rig), .events = POLLIN };
+	asked = (struct pollfd){ .fd = rig_listen_for_request(rig), .events = POLLIN };
 	assert_int_equal(pthread_create(&thread, NULL, unbind, address), 0);
 	assert_int_equal(poll(&asked, 1, PATIENCE_MS), 1);
 	/* it is still ours, and works, until we let it go: attached as it is */
