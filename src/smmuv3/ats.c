@@ -36,9 +36,7 @@ static void report(struct smmu_unit *u, const struct nst_translate_request *req)
 		.address = req->iova.v,
 	};
 
-	mutex_lock(&u->cmd_lock);
-	smmu_fault_report(u, &fault);
-	mutex_unlock(&u->cmd_lock);
+	smmu_fault_post(u, &fault);
 }
 
 static int find_page(void *unit, struct nst_translate_request *req, bool write,

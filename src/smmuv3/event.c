@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "spec/smmu_caps.h"
 
+#include <string.h>
+
 /* --- interrupts ------------------------------------------------------------------------- */
 
 /* s3.18.2: a pulse on the wire, and an MSI if there is an address for it. */
@@ -275,4 +277,40 @@ void smmu_fault_report(struct smmu_unit *u, const struct smmu_fault *fault)
 		return;
 	log_debug(u->log, "smmuv3: event 0x%x of stream 0x%x", fault->type, fault->sid);
 	smmu_event_put(u, &event);
+}
+
+void smmu_faults_take(struct smmu_unit *u)
+{
+	const struct smmu_output_regs regs = regs_of(u);
+	struct smmu_fault faults[SMMU_POSTED_FAULTS];
+	unsigned int count;
+	bool lost;
+
+	mutex_lock(&u->posted.lock);
+	count = u->posted.count;
+	lost = u->posted.lost;
+	memcpy(faults, u->posted.faults, count * sizeof(faults[0]));
+	u->posted.count = 0;
+	u->posted.lost = false;
+	mutex_unlock(&u->posted.lock);
+	for (unsigned int i = 0; i < count; i++)
+		smmu_fault_report(u, &faults[i]);
+	if (lost && recording(u))
+		smmu_output_queue_overflow(u, &regs);
+}
+
+void smmu_fault_post(struct smmu_unit *u, const struct smmu_fault *fault)
+{
+	mutex_lock(&u->posted.lock);
+	if (u->posted.count < SMMU_POSTED_FAULTS)
+		u->posted.faults[u->posted.count++] = *fault;
+	else
+		u->posted.lost = true;
+	mutex_unlock(&u->posted.lock);
+	if (mutex_trylock(&u->cmd_lock)) {
+		smmu_faults_take(u);
+		mutex_unlock(&u->cmd_lock);
+	} else {
+		wakeup_announce(&u->wakeup);
+	}
 }

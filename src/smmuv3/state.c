@@ -136,6 +136,7 @@ static int take_image(struct smmu_unit *u, struct image *img)
 	int ret;
 
 	mutex_lock(&u->cmd_lock);
+	smmu_faults_take(u);
 	*img = (struct image){ .atc_failed = u->atc_failed };
 	for (unsigned int i = 0; i < SMMU_NUM_REGS; i++)
 		img->regs[i] = smmu_reg_get(&u->regs, i);

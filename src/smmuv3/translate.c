@@ -435,16 +435,22 @@ static bool is_to_stall(const struct attempt *a, enum smmu_event_type type)
 }
 
 /* s5.5: CD.R and STE.S2R, where nothing is to stall */
-static void report(struct smmu_unit *u, const struct nst_translate_request *req,
-		   const struct attempt *a, enum smmu_event_type type) REQUIRES(u->cmd_lock)
+static bool is_to_be_told(const struct attempt *a, enum smmu_event_type type)
 {
 	const struct smmu_context *c = &a->entry.context;
+
+	return type != SMMU_E_ABORTED && !a->fault.silent &&
+	       (!is_of_stage1(a, type) || c->record || c->stall);
+}
+
+/* The device may hold a lock that a command waits for. */
+static void post(struct smmu_unit *u, const struct nst_translate_request *req,
+		 const struct attempt *a, enum smmu_event_type type) EXCLUDES(u->cmd_lock)
+{
 	const struct smmu_fault fault = make_fault(req, a, type);
 
-	if (type == SMMU_E_ABORTED || a->fault.silent ||
-	    (is_of_stage1(a, type) && !c->record && !c->stall))
-		return;
-	smmu_fault_report(u, &fault);
+	if (is_to_be_told(a, type))
+		smmu_fault_post(u, &fault);
 }
 
 /* -EEXIST: not an emulated device. */
@@ -466,28 +472,39 @@ static int try(struct smmu_xlate *tr, const struct nst_translate_request *req, s
 }
 
 /*
- * It is tried once more, with no command under way: what the guest has changed, and synchronized,
- * must not stall, for it may look for such transactions no more.
+ * A request that may stall. It is tried once more, with no command under way: what the guest has
+ * changed, and synchronized, must not stall, for it may look for such transactions no more.
  */
-static int refuse(struct smmu_unit *u, struct notifier *n, const struct nst_translate_request *req,
-		  struct attempt *a, enum smmu_event_type *type, unsigned int *tag)
+static int stall(struct smmu_unit *u, struct notifier *n, const struct nst_translate_request *req,
+		 struct attempt *a, enum smmu_event_type *type, unsigned int *tag)
 {
 	struct smmu_fault fault;
 	int ret = 0;
 
 	mutex_lock(&u->cmd_lock);
-	if (n && is_to_stall(a, *type))
+	if (is_to_stall(a, *type))
 		ret = try(&u->xlate, req, a, type);
 	if (!ret && *type) {
 		ret = -EFAULT;
 		fault = make_fault(req, a, *type);
-		if (n && is_to_stall(a, *type) && smmu_stall_begin(u, n, &fault, tag))
+		smmu_faults_take(u); /* those of before come before it */
+		if (is_to_stall(a, *type) && smmu_stall_begin(u, n, &fault, tag))
 			ret = -EINPROGRESS;
-		else
-			report(u, req, a, *type);
+		else if (is_to_be_told(a, *type))
+			smmu_fault_report(u, &fault);
 	}
 	mutex_unlock(&u->cmd_lock);
 	return ret;
+}
+
+/* @n: who waits if it stalls; NULL: nobody can. */
+static int refuse(struct smmu_unit *u, struct notifier *n, const struct nst_translate_request *req,
+		  struct attempt *a, enum smmu_event_type *type, unsigned int *tag)
+{
+	if (n)
+		return stall(u, n, req, a, type, tag);
+	post(u, req, a, *type);
+	return -EFAULT;
 }
 
 /* --- ATS -------------------------------------------------------------------------------- */
@@ -568,9 +585,7 @@ static int use_translated(struct smmu_unit *u, const struct nst_translate_reques
 	if (passthrough)
 		return -EEXIST;
 	if (type) {
-		mutex_lock(&u->cmd_lock);
-		report(u, req, &none, type);
-		mutex_unlock(&u->cmd_lock);
+		post(u, req, &none, type);
 		return -EFAULT;
 	}
 	*out = (struct nst_translation){

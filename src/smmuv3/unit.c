@@ -55,6 +55,7 @@ int nst_smmuv3_create(const struct nst_smmuv3_config *config, struct nst_viommu 
 	u->idr = idr;
 	u->failed = SMMU_NO_POSITION;
 	mutex_init(&u->cmd_lock);
+	mutex_init(&u->posted.lock);
 	attach_table_init(&u->attach, u->vm, u->log);
 	page_requests_init(&u->page, &smmu_page_requests_ops, u, &u->attach, &u->wakeup);
 	smmu_regs_init(&u->regs);
@@ -99,6 +100,7 @@ static void smmu_destroy(struct nst_viommu *viommu)
 	mutex_unlock(&u->cmd_lock);
 	smmu_xlate_fini(&u->xlate);
 	smmu_regs_fini(&u->regs);
+	mutex_fini(&u->posted.lock);
 	mutex_fini(&u->cmd_lock);
 	wakeup_fini(&u->wakeup);
 	free(u);

@@ -94,6 +94,21 @@ struct smmu_stall {
 	struct smmu_event event;
 };
 
+/* What a record tells the guest. */
+struct smmu_fault {
+	enum smmu_event_type type;
+	uint32_t sid, ssid;	/* NST_NO_PASID: without */
+	uint64_t address;	/* as the device gave it */
+	uint64_t fetch_address; /* of F_*_FETCH and F_WALK_EABT */
+	bool write, privileged, instruction;
+	bool s2; /* stage 2's; then the rest means something */
+	enum smmu_event_class cls;
+	uint64_t ipa;
+};
+
+/* Faults of emulated devices that wait for the command lock; more are an overflow. */
+enum { SMMU_POSTED_FAULTS = 16 };
+
 struct smmu_unit {
 	struct nst_viommu base;
 	struct nst_vm *vm;
@@ -105,6 +120,12 @@ struct smmu_unit {
 	struct smmu_regs regs;	 /* with a lock of its own, inside cmd_lock */
 	atomic_bool frozen;	 /* the guest has seen the identification registers */
 	struct smmu_xlate xlate; /* with a lock of its own, inside cmd_lock */
+	struct {
+		struct mutex lock; /* a leaf */
+		struct smmu_fault faults[SMMU_POSTED_FAULTS] GUARDED_BY(lock);
+		unsigned int count GUARDED_BY(lock);
+		bool lost GUARDED_BY(lock);
+	} posted;
 
 	/*
 	 * One command at a time. Protects everything below; the host, the guest's memory
@@ -170,7 +191,7 @@ void smmu_collect_all(struct smmu_unit *u, const struct smmu_cmd *cmd, uint32_t 
 	REQUIRES(u->cmd_lock);
 /* Have the hosts carry out what was collected. See smmu_unit.failed and atc_failed. */
 void smmu_flush(struct smmu_unit *u) REQUIRES(u->cmd_lock);
-/* What has happened on the hosts, to the guest. */
+/* What has happened on the hosts, and was posted, to the guest. */
 void smmu_take_events(struct smmu_unit *u) REQUIRES(u->cmd_lock);
 
 /* state.c: nst_viommu_save() and nst_viommu_restore() */
@@ -183,17 +204,14 @@ void smmu_told_claim(struct smmu_unit *u, struct smmu_device *d) REQUIRES(u->cmd
 NST_MUST_CHECK bool smmu_queue_run(struct smmu_unit *u) REQUIRES(u->cmd_lock);
 
 /* event.c */
-struct smmu_fault {
-	enum smmu_event_type type;
-	uint32_t sid, ssid;	/* NST_NO_PASID: without */
-	uint64_t address;	/* as the device gave it */
-	uint64_t fetch_address; /* of F_*_FETCH and F_WALK_EABT */
-	bool write, privileged, instruction;
-	bool s2; /* stage 2's; then the rest means something */
-	enum smmu_event_class cls;
-	uint64_t ipa;
-};
 void smmu_fault_report(struct smmu_unit *u, const struct smmu_fault *fault) REQUIRES(u->cmd_lock);
+/*
+ * The same without waiting for a command, which may wait for the device that faults: at once if
+ * none is under way, else with the next smmu_faults_take().
+ */
+void smmu_fault_post(struct smmu_unit *u, const struct smmu_fault *fault) EXCLUDES(u->cmd_lock);
+/* What was posted, to the guest. */
+void smmu_faults_take(struct smmu_unit *u) REQUIRES(u->cmd_lock);
 struct smmu_event smmu_event_make(const struct smmu_fault *fault);
 /* False: not now, the queue is full, off, or in error. */
 NST_MUST_CHECK bool smmu_event_try(struct smmu_unit *u, const struct smmu_event *event)

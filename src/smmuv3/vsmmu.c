@@ -238,6 +238,7 @@ static bool take_some(struct smmu_unit *u, struct smmu_vsmmu *v) REQUIRES(u->cmd
 /* As many as the host keeps, and no more: a device may fault faster than we read. */
 void smmu_take_events(struct smmu_unit *u)
 {
+	smmu_faults_take(u);
 	for (struct smmu_vsmmu *v = u->vsmmus; v; v = v->next) {
 		unsigned int left = veventq_max_reads(&v->events);
 
