@@ -455,25 +455,31 @@ static void nothing_stalls_by_tables_of_before(void **state)
 	struct racer r = { .n = rig_listen(rig, RID) };
 	struct smmu_unit *u = rig_unit(rig);
 	uint64_t walks = atomic_load(&u->xlate.walks);
+	uint64_t *pte = guest_pte(rig, rig->root_a, NOT_THERE), there;
 	pthread_t thread;
 
+	guest_map(rig, rig->root_a, NOT_THERE, GPA_DATA);
+	there = *pte;
+	*pte = 0;
 	for (int i = 0; i < 2; i++) {
 		mutex_lock(&u->cmd_lock); /* a command is under way */
 		ok(pthread_create(&thread, NULL, race, &r));
 		while (atomic_load(&u->xlate.walks) == walks)
 			sched_yield();
 		walks = atomic_load(&u->xlate.walks);
-		if (!i)
-			guest_map(rig, rig->root_a, NOT_THERE, GPA_DATA);
-		else /* as a CD without S, and CFGI_CD, make it; no thread is in the caches */
+		if (!i) {
+			__atomic_store_n(pte, there, __ATOMIC_RELEASE);
+		} else { /* as a CD without S, and CFGI_CD, make it */
+			__atomic_fetch_and(mem64(rig, CD_AT), ~CD_S, __ATOMIC_RELEASE);
+			rwlock_write(&u->xlate.lock);
 			memset(u->xlate.entries, 0, sizeof(u->xlate.entries));
-		if (i)
-			*mem64(rig, CD_AT) &= ~CD_S;
+			rwlock_write_end(&u->xlate.lock);
+		}
 		mutex_unlock(&u->cmd_lock);
 		ok(pthread_join(thread, NULL));
 		assert_int_equal(r.ret, i ? -EFAULT : 0);
 		assert_int_equal(rig_stats(rig).stalls, 0);
-		*guest_pte(rig, rig->root_a, NOT_THERE) = 0;
+		*pte = 0;
 		cmdq_run(rig, CMD_TLBI_NH_ALL, 0);
 		walks = atomic_load(&u->xlate.walks);
 	}
