@@ -9,7 +9,9 @@ import shlex
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
 
 TIMEOUT = 240
 HERE = pathlib.Path(__file__).resolve().parent
@@ -208,3 +210,28 @@ class Qtest:
         self.bench.file.flush()
         status = self.bench.answer()[1]
         return status, self.bench.run("cat", "/tmp/said")[0]
+
+
+def run_cases(name, run):
+    """The cases of a test as TAP, on the kernel that the command line names: run(*words, scratch, case) calls case(NAME, function)
+    for each, and returns the console. The exit status."""
+    results = []
+
+    def case(case_name, function):
+        began = time.monotonic()
+        try:
+            function()
+            results.append(True)
+        except Exception:  # each case for itself
+            results.append(False)
+            print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), end="")
+        print(f"{case_name}: {time.monotonic() - began:.1f} s", file=sys.stderr)
+        print(f"{'ok' if results[-1] else 'not ok'} {len(results)} - {name}.{case_name}", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="nestor-test-") as scratch:
+        console = run(*sys.argv[1:], pathlib.Path(scratch), case)
+    if not all(results):
+        for line in console.splitlines()[-60:]:
+            print(f"#   {line}")
+    print(f"1..{len(results)}")
+    return not all(results)

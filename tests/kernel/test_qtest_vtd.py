@@ -7,13 +7,9 @@
 # the kernel's hardware, walks them nested on the kernel's second stage. Devices are two dmatest.
 import contextlib
 import json
-import pathlib
 import random
 import re
 import sys
-import tempfile
-import time
-import traceback
 
 import bench
 import devices
@@ -305,27 +301,4 @@ def run(image, nestor, scratch, case):
     return console
 
 
-def main():
-    results = []
-
-    def case(name, function):
-        began = time.monotonic()
-        try:
-            function()
-            results.append(True)
-        except Exception:  # each case for itself
-            results.append(False)
-            print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), end="")
-        print(f"{name}: {time.monotonic() - began:.1f} s", file=sys.stderr)
-        print(f"{'ok' if results[-1] else 'not ok'} {len(results)} - kernel_qtest_vtd.{name}", flush=True)
-
-    with tempfile.TemporaryDirectory(prefix="nestor-test-") as scratch:
-        console = run(*sys.argv[1:], pathlib.Path(scratch), case)
-    if not all(results):
-        for line in console.splitlines()[-60:]:
-            print(f"#   {line}")
-    print(f"1..{len(results)}")
-    return not all(results)
-
-
-sys.exit(main())
+sys.exit(bench.run_cases("kernel_qtest_vtd", run))
